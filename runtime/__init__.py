@@ -1,0 +1,3 @@
+"""hotfork: AWS Lambda functions on your own machine, in forked and confined workers."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,213 @@
+"""One tree of errors, drawn here; whose fault it is shows in the type.
+
+    HotforkError
+      ConfigError              the operator's: a setting is wrong
+      IsolationError           the machine's: a promised control cannot be had
+      ApiError                 the caller's, with AWS's error code and HTTP status
+        InvalidParameterValue  ResourceNotFound  ResourceConflict  PreconditionFailed
+        RequestTooLarge  InvalidRequestContent  UnsupportedMediaType  TooManyRequests
+        Validation  AccessDenied  ServiceFault  NotBuilt ...
+      WorkerLost               the worker broke: the invocation gets AWS's error for it
+      InvalidTransition        ours: a bug
+
+A function's own exception is data (an Outcome), never a Python exception in the supervisor.
+"""
+
+from typing import ClassVar
+
+
+class HotforkError(Exception):
+    """Anything hotfork raises on purpose; the docstring is the default message."""
+
+    def __init__(self, message: str | None = None) -> None:
+        self.message = message if message is not None else (self.__doc__ or "").strip()
+        super().__init__(self.message)
+
+
+class ConfigError(HotforkError):
+    """A setting is wrong."""
+
+
+class IsolationError(HotforkError):
+    """A control of the sandbox that was asked for cannot be had on this machine."""
+
+
+class InvalidTransition(HotforkError):  # noqa: N818 - the name the design gives it
+    """A state machine was given an event that its state does not allow."""
+
+
+class WorkerLost(HotforkError):  # noqa: N818 - reads as what happened
+    """A worker could not be started or broke before it could answer."""
+
+
+class ApiError(HotforkError):
+    """The caller's fault, as AWS's Lambda API reports it.
+
+    ``message_key`` is the key of the message on the wire ("Message" or "message") and ``type_`` the value of
+    its "Type" key, or None where AWS leaves that out.
+    """
+
+    code: ClassVar[str] = "ServiceException"
+    status: ClassVar[int] = 500
+    message_key: ClassVar[str] = "Message"
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        type_: str | None = "User",
+        extra: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.type_ = type_
+        self.extra = extra or {}
+        self.headers = headers or {}
+
+    def body(self) -> dict[str, str]:
+        """Return the JSON document of the error, in AWS's key order."""
+        document = {} if self.type_ is None else {"Type": self.type_}
+        return {**document, self.message_key: self.message, **self.extra}
+
+
+class ServiceFault(ApiError):
+    """An internal error occurred."""
+
+    code = "ServiceException"
+    status = 500
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message, type_="Service")
+
+
+class NotBuilt(ApiError):
+    """This operation is part of the Lambda API, but hotfork does not offer it."""
+
+    code = "NotImplementedException"
+    status = 501
+
+
+class InvalidParameterValue(ApiError):
+    """One of the parameters in the request is not valid."""
+
+    code = "InvalidParameterValueException"
+    status = 400
+    message_key = "message"
+
+
+class Validation(ApiError):
+    """1 validation error detected."""
+
+    code = "ValidationException"
+    status = 400
+    message_key = "message"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message, type_=None)
+
+
+class ResourceNotFound(ApiError):
+    """The resource specified in the request does not exist."""
+
+    code = "ResourceNotFoundException"
+    status = 404
+
+
+class CodeSigningConfigNotFound(ApiError):
+    """The code signing configuration cannot be found."""
+
+    code = "CodeSigningConfigNotFoundException"
+    status = 404
+
+
+class ProvisionedConcurrencyConfigNotFound(ApiError):
+    """No Provisioned Concurrency Config found for this function"""  # noqa: D400 - AWS's message
+
+    code = "ProvisionedConcurrencyConfigNotFoundException"
+    status = 404
+    message_key = "message"
+
+
+class ResourceConflict(ApiError):
+    """The resource already exists, or another operation is in progress."""
+
+    code = "ResourceConflictException"
+    status = 409
+    message_key = "message"
+
+
+class PreconditionFailed(ApiError):
+    """The RevisionId provided does not match the latest RevisionId."""
+
+    code = "PreconditionFailedException"
+    status = 412
+    message_key = "message"
+
+
+class InvalidRequestContent(ApiError):
+    """The request body could not be parsed as JSON."""
+
+    code = "InvalidRequestContentException"
+    status = 400
+    message_key = "message"
+
+
+class UnsupportedMediaType(ApiError):
+    """The content type of the Invoke request body is not JSON."""
+
+    code = "UnsupportedMediaTypeException"
+    status = 415
+    message_key = "message"
+
+
+class RequestTooLarge(ApiError):
+    """The request payload exceeded the Invoke request body JSON input quota."""
+
+    code = "RequestTooLargeException"
+    status = 413
+
+
+class RequestEntityTooLarge(ApiError):
+    """Request must be smaller than 70167211 bytes for the CreateFunction operation"""  # noqa: D400 - AWS's
+
+    code = "RequestEntityTooLargeException"
+    status = 413
+
+
+class CodeStorageExceeded(ApiError):
+    """Code storage limit exceeded."""
+
+    code = "CodeStorageExceededException"
+    status = 400
+    message_key = "message"
+
+
+class PolicyLengthExceeded(ApiError):
+    """The permissions policy for the resource is too large."""
+
+    code = "PolicyLengthExceededException"
+    status = 400
+    message_key = "message"
+
+
+class AccessDenied(ApiError):
+    """The caller is not authorized to perform this operation."""
+
+    code = "AccessDeniedException"
+    status = 403
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message, type_=None)
+
+
+class TooManyRequests(ApiError):
+    """Rate Exceeded."""
+
+    code = "TooManyRequestsException"
+    status = 429
+    message_key = "message"
+
+    def __init__(self, reason: str, message: str | None = None) -> None:
+        # The header and the Reason key: docs.aws.amazon.com/lambda/latest/api/API_Invoke.html, "Errors".
+        super().__init__(message, extra={"Reason": reason}, headers={"Retry-After": "1"})
+        self.reason = reason

@@ -1,0 +1,141 @@
+"""The values that travel between rooms: frozen, slotted, keyword-only, valid from birth.
+
+A *function* is what the Lambda API lists; a *version* is one runnable state of it ($LATEST or a number); an
+*invocation* is one call of a version; its *outcome* is what came of it. Everything here is data: no I/O, no
+clock, no randomness.
+"""
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+
+LATEST = "$LATEST"
+
+frozen = dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+
+
+@frozen
+class Version:
+    """All that is needed to run one version of a function.
+
+    ``code_sha256`` is the base64 digest that the API shows; ``code_path`` is the unpacked, read-only folder.
+    """
+
+    function_name: str
+    version: str
+    """"$LATEST" or decimal digits."""
+    function_arn: str
+    """Unqualified."""
+    runtime: str
+    """"python3.N"."""
+    handler: str
+    code_sha256: str
+    code_path: str
+    layer_paths: tuple[str, ...] = ()
+    memory_mb: int = 128
+    timeout_s: float = 3
+    ephemeral_storage_mb: int = 512
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    log_group: str
+    json_logs: bool = False
+    application_log_level: str = "INFO"
+    system_log_level: str = "INFO"
+    generation: str
+    """Changes with every change of code or configuration: the RevisionId of the state it was made from."""
+    snap_start: bool = False
+    tags: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def key(self) -> "WorkerKey":
+        """Return the key under which workers of this version are pooled."""
+        return WorkerKey(self.function_name, self.version, self.code_sha256, self.generation)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WorkerKey:
+    """What a worker was made for: a worker never serves an invocation of another key."""
+
+    function_name: str
+    version: str
+    code_sha256: str
+    generation: str
+    tenant_id: str | None = None
+
+
+@frozen
+class Invocation:
+    """One call of a function version, resolved and admitted. The payload is opaque."""
+
+    request_id: str
+    version: Version
+    payload: bytes
+    invoked_arn: str
+    """As the caller addressed it: qualified if they did."""
+    trace_id: str | None = None
+    client_context: bytes | None = None
+    cognito_identity: bytes | None = None
+    tenant_id: str | None = None
+    want_log_tail: bool = False
+    streaming: bool = False
+
+    @property
+    def key(self) -> WorkerKey:
+        """Return the key of the workers that may serve it."""
+        key = self.version.key
+        return key if self.tenant_id is None else dataclasses.replace(key, tenant_id=self.tenant_id)
+
+
+class Status(enum.Enum):
+    """How an invocation ended, as the REPORT line and the metrics name it."""
+
+    SUCCESS = "success"
+    ERROR = "error"
+    """The handler raised, could not be imported, or the process went away."""
+    TIMEOUT = "timeout"
+
+
+class StartKind(enum.Enum):
+    """How the worker that served an invocation came to be."""
+
+    WARM = "warm"
+    PLAIN = "plain"
+    BLANK = "blank"
+    SNAPSHOT = "snapshot"
+    PROVISIONED = "provisioned"
+
+
+@frozen
+class Phases:
+    """Where the time of a cold start went, in seconds."""
+
+    queue: float = 0.0
+    """From the invocation's arrival until a worker was asked for or freed."""
+    fork: float = 0.0
+    """From the request to the zygote until the sandbox stood."""
+    init: float = 0.0
+    """From the assignment until the handler was imported."""
+
+
+@frozen
+class Outcome:
+    """What came of an invocation."""
+
+    status: Status
+    payload: bytes
+    content_type: str = "application/json"
+    error_type: str | None = None
+    """AWS's error type; None when the handler returned."""
+    duration_s: float = 0.0
+    billed_ms: int = 0
+    init_s: float | None = None
+    """None on a warm start."""
+    max_memory_mb: int = 0
+    start: StartKind = StartKind.WARM
+    phases: Phases = Phases()
+    log_tail: bytes = b""
+    """The last 4 KB of its log, when asked for."""
+
+    @property
+    def failed(self) -> bool:
+        """Return whether the function, not the service, failed."""
+        return self.error_type is not None

@@ -1,0 +1,258 @@
+"""Frames and messages between the supervisor and a worker: pure, bounded, msgpack only.
+
+A frame is a 4-byte big-endian length and that many bytes of msgpack. A frame holds one message: an array
+whose first element is the message's tag. Payloads travel as opaque ``bin``; nothing here looks into them.
+
+The limits are checked on the length prefix, before anything is allocated, because the bytes may come from a
+hostile worker. ``Decoder`` does no I/O: bytes in, messages out.
+
+    supervisor -> worker   Assign  once: which function to become
+                           Invoke  one at a time
+    worker -> supervisor   Confined | Refused     the sandbox stands, or which step failed
+                           Ready | InitError      the handler is imported, or why not
+                           Response | HandlerError   exactly one of these per Invoke, unless it streams:
+                           Chunk* End             a streamed response
+"""
+
+import dataclasses
+import struct
+from collections.abc import Iterator
+from typing import Any, ClassVar, TypeAlias, get_args
+
+import msgpack
+
+PAYLOAD_LIMIT = 6 * 1024 * 1024 + 100
+"""Bytes of a synchronous request or response payload (6291556, as AWS's own error message says)."""
+
+FRAME_LIMIT = 6 * 1024 * 1024 + 64 * 1024
+"""Bytes of one frame's body: a payload and what goes around it."""
+
+_LENGTH = struct.Struct(">I")
+LENGTH_SIZE = _LENGTH.size
+
+
+class WireError(Exception):
+    """The other side sent bytes that are no message of ours."""
+
+
+class FrameTooLarge(WireError):  # noqa: N818 - reads as what happened
+    """A frame announced more bytes than FRAME_LIMIT."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Assign:
+    """Become this function version: set the environment, import the handler, answer Ready or InitError."""
+
+    TAG: ClassVar[int] = 1
+    handler: str
+    environment: dict[str, str]
+    """Complete: what os.environ is to hold."""
+    task_root: str
+    """Where the code lies: /var/task, or a host path where there is no mount namespace."""
+    layer_root: str
+    """Where the layers lie: /opt, or a host path."""
+    sdk_root: str
+    """Packages that Lambda offers to every function (boto3 ...): /var/runtime, or a host path."""
+    memory_mb: int
+    log_group: str
+    log_stream: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Invoke:
+    """Run the handler once."""
+
+    TAG: ClassVar[int] = 2
+    request_id: str
+    deadline_ms: int
+    """Unix time in milliseconds."""
+    invoked_arn: str
+    trace_id: str | None
+    client_context: bytes | None
+    """JSON, as decoded from the header's base64."""
+    cognito_identity: bytes | None
+    tenant_id: str | None
+    streaming: bool
+    payload: bytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Confined:
+    """The sandbox stands; ``missing`` names the controls that were skipped, with reasons."""
+
+    TAG: ClassVar[int] = 16
+    missing: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Refused:
+    """A step of the sandbox failed; the worker exits."""
+
+    TAG: ClassVar[int] = 17
+    step: str
+    errno: int
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ready:
+    """The handler is imported."""
+
+    TAG: ClassVar[int] = 18
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InitError:
+    """The handler could not be imported; the worker exits. ``payload`` is AWS's error document."""
+
+    TAG: ClassVar[int] = 19
+    error_type: str
+    payload: bytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Response:
+    """What the handler returned."""
+
+    TAG: ClassVar[int] = 20
+    request_id: str
+    content_type: str
+    payload: bytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class HandlerError:
+    """What the handler raised, as AWS's error document. ``fatal``: the worker exits after it."""
+
+    TAG: ClassVar[int] = 21
+    request_id: str
+    error_type: str
+    payload: bytes
+    fatal: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Chunk:
+    """A part of a streamed response."""
+
+    TAG: ClassVar[int] = 22
+    request_id: str
+    payload: bytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class End:
+    """The end of a streamed response; ``error_type`` is empty where it ended well."""
+
+    TAG: ClassVar[int] = 23
+    request_id: str
+    error_type: str
+    payload: bytes
+
+
+FromSupervisor: TypeAlias = Assign | Invoke
+FromWorker: TypeAlias = Confined | Refused | Ready | InitError | Response | HandlerError | Chunk | End
+Message: TypeAlias = FromSupervisor | FromWorker
+
+_FIELDS: dict[type, tuple[str, ...]] = {
+    kind: tuple(field.name for field in dataclasses.fields(kind)) for kind in get_args(Message)
+}
+_TYPES: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "bytes": (bytes,),
+    "int": (int,),
+    "bool": (bool,),
+    "str | None": (str, type(None)),
+    "bytes | None": (bytes, type(None)),
+    "dict[str, str]": (dict,),
+}
+
+
+def _check_of(kind: type) -> tuple[tuple[type, ...], ...]:
+    names = {str: "str", bytes: "bytes", int: "int", bool: "bool"}
+    return tuple(_TYPES[names.get(field.type, str(field.type))] for field in dataclasses.fields(kind))
+
+
+_CHECKS: dict[type, tuple[tuple[type, ...], ...]] = {kind: _check_of(kind) for kind in _FIELDS}
+
+SUPERVISOR_MESSAGES: dict[int, type] = {kind.TAG: kind for kind in get_args(FromSupervisor)}
+WORKER_MESSAGES: dict[int, type] = {kind.TAG: kind for kind in get_args(FromWorker)}
+
+
+def encode(message: Message) -> bytes:
+    """Return the frame of a message."""
+    kind = type(message)
+    body: bytes = msgpack.packb(
+        (kind.TAG, *(getattr(message, name) for name in _FIELDS[kind])), use_bin_type=True
+    )
+    return _LENGTH.pack(len(body)) + body
+
+
+def parse(body: bytes | memoryview, accepted: dict[int, type]) -> Any:
+    """Return the message in a frame's body, one of the ``accepted`` kinds; raise WireError otherwise."""
+    try:
+        fields = msgpack.unpackb(
+            body,
+            raw=False,
+            strict_map_key=True,
+            max_ext_len=0,
+            max_bin_len=FRAME_LIMIT,
+            max_str_len=FRAME_LIMIT,
+            max_array_len=32,
+            max_map_len=4096,
+        )
+    except Exception as error:  # msgpack raises ValueError, its own tree, and RecursionError-like ones
+        raise WireError(f"not msgpack: {error}") from None
+    if type(fields) is not list or not fields or type(fields[0]) is not int:
+        raise WireError("not a tagged array")
+    kind = accepted.get(fields[0])
+    if kind is None:
+        raise WireError(f"unexpected message tag {fields[0]}")
+    checks = _CHECKS[kind]
+    if len(fields) - 1 != len(checks):
+        raise WireError(f"{kind.__name__} has {len(checks)} fields, got {len(fields) - 1}")
+    for value, types in zip(fields[1:], checks, strict=True):
+        if type(value) not in types:
+            raise WireError(f"{kind.__name__} holds a {type(value).__name__} where it may not")
+        if type(value) is dict and not all(type(k) is type(v) is str for k, v in value.items()):
+            raise WireError(f"{kind.__name__} holds a map that is not of strings")
+    return kind(*fields[1:])
+
+
+class Decoder:
+    """Cuts a byte stream into messages. After a WireError the stream is lost: close it."""
+
+    __slots__ = ("_accepted", "_buffer", "_needed")
+
+    def __init__(self, accepted: dict[int, type]) -> None:
+        self._accepted = accepted
+        self._buffer = bytearray()
+        self._needed = 0
+
+    @property
+    def pending(self) -> int:
+        """Bytes of an incomplete frame."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> Iterator[Any]:
+        """Yield the messages that ``data`` completes; raise WireError on the first that is none."""
+        buffer = self._buffer
+        if not buffer and len(data) > LENGTH_SIZE:
+            # The common case, one whole frame in one read, copies nothing.
+            (length,) = _LENGTH.unpack_from(data)
+            if length == len(data) - LENGTH_SIZE <= FRAME_LIMIT:
+                yield parse(memoryview(data)[LENGTH_SIZE:], self._accepted)
+                return
+        buffer += data
+        while len(buffer) >= LENGTH_SIZE:
+            if not self._needed:
+                (length,) = _LENGTH.unpack_from(buffer)
+                if length > FRAME_LIMIT:
+                    raise FrameTooLarge(f"a frame of {length} bytes, over the limit of {FRAME_LIMIT}")
+                self._needed = length + LENGTH_SIZE
+            if len(buffer) < self._needed:
+                return
+            body = bytes(buffer[LENGTH_SIZE : self._needed])
+            del buffer[: self._needed]
+            self._needed = 0
+            yield parse(body, self._accepted)
