@@ -32,11 +32,11 @@ class IsolationError(HotforkError):
     """A control of the sandbox that was asked for cannot be had on this machine."""
 
 
-class InvalidTransition(HotforkError):  # noqa: N818 - the name the design gives it
+class InvalidTransition(HotforkError):
     """A state machine was given an event that its state does not allow."""
 
 
-class WorkerLost(HotforkError):  # noqa: N818 - reads as what happened
+class WorkerLost(HotforkError):
     """A worker could not be started or broke before it could answer."""
 
 

@@ -31,7 +31,8 @@ class Version:
     handler: str
     code_sha256: str
     code_path: str
-    layer_paths: tuple[str, ...] = ()
+    layer_path: str | None = None
+    """The merged, read-only folder of its layers, what the function sees as /opt."""
     memory_mb: int = 128
     timeout_s: float = 3
     ephemeral_storage_mb: int = 512

@@ -35,7 +35,7 @@ class WireError(Exception):
     """The other side sent bytes that are no message of ours."""
 
 
-class FrameTooLarge(WireError):  # noqa: N818 - reads as what happened
+class FrameTooLarge(WireError):
     """A frame announced more bytes than FRAME_LIMIT."""
 
 
@@ -201,7 +201,7 @@ def parse(body: bytes | memoryview, accepted: dict[int, type]) -> Any:
             max_array_len=32,
             max_map_len=4096,
         )
-    except Exception as error:  # msgpack raises ValueError, its own tree, and RecursionError-like ones
+    except Exception as error:  # noqa: BLE001 - msgpack raises ValueError, its own tree, and RecursionError-like ones
         raise WireError(f"not msgpack: {error}") from None
     if type(fields) is not list or not fields or type(fields[0]) is not int:
         raise WireError("not a tagged array")
