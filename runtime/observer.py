@@ -1,0 +1,72 @@
+"""What the core tells those who listen: transitions as they happen, never a question.
+
+The pool and the invoker call an Observer synchronously from the event loop, on the hot path: an implementation
+does constant, small work (plain counters, an append to a buffer) and must not raise. ``telemetry`` turns the
+calls into metrics and log files; ``Silent`` is for tests and embedders that listen to nothing.
+"""
+
+from typing import Protocol
+
+from runtime import model
+
+
+class Observer(Protocol):
+    """Listens to the core."""
+
+    def invocation_started(self, invocation: model.Invocation) -> None:
+        """An invocation was admitted: it counts as a concurrent execution from now on."""
+
+    def invocation_finished(self, invocation: model.Invocation, outcome: model.Outcome) -> None:
+        """An admitted invocation has its outcome; called exactly once for each that started."""
+
+    def invocation_throttled(self, function_name: str, reason: str) -> None:
+        """A call was refused with 429; ``reason`` is AWS's, a closed set."""
+
+    def worker_moved(self, version: model.Version | None, old: str, new: str) -> None:
+        """A worker changed its state (names of pool.slot.State in lower case).
+
+        ``old`` is "" for a worker just made; ``new`` is "dead" at its end. ``version`` is None for a blank.
+        """
+
+    def worker_started(self, version: model.Version, kind: model.StartKind, phases: model.Phases) -> None:
+        """A worker became ready to serve its version for the first time."""
+
+    def worker_failed(self, version: model.Version, cause: str) -> None:
+        """A worker ended on its own; ``cause`` is a closed set: exit, signal, oom, timeout, protocol, start, init."""
+
+    def log_written(self, version: model.Version, stream: str, data: bytes) -> None:
+        """Bytes for a log stream: platform lines (START, END, REPORT ...) whole, and the function's output as it came.
+
+        Chunks of the function's output may end anywhere, even inside a character.
+        """
+
+    def log_closed(self, version: model.Version, stream: str) -> None:
+        """No more bytes will come for a stream: its worker is dead."""
+
+
+class Silent:
+    """An Observer that does nothing."""
+
+    def invocation_started(self, invocation: model.Invocation) -> None:
+        """Do nothing."""
+
+    def invocation_finished(self, invocation: model.Invocation, outcome: model.Outcome) -> None:
+        """Do nothing."""
+
+    def invocation_throttled(self, function_name: str, reason: str) -> None:
+        """Do nothing."""
+
+    def worker_moved(self, version: model.Version | None, old: str, new: str) -> None:
+        """Do nothing."""
+
+    def worker_started(self, version: model.Version, kind: model.StartKind, phases: model.Phases) -> None:
+        """Do nothing."""
+
+    def worker_failed(self, version: model.Version, cause: str) -> None:
+        """Do nothing."""
+
+    def log_written(self, version: model.Version, stream: str, data: bytes) -> None:
+        """Do nothing."""
+
+    def log_closed(self, version: model.Version, stream: str) -> None:
+        """Do nothing."""
