@@ -1,0 +1,19 @@
+"""The settings: one frozen value, read once at start."""
+
+from runtime.config.interpreters import find as find_interpreters
+from runtime.config.sources import default_state_dir, keys, load, resolve
+from runtime.config.values import AsyncInvoke, Aws, Logs, Pool, Sandbox, Settings
+
+__all__ = [
+    "AsyncInvoke",
+    "Aws",
+    "Logs",
+    "Pool",
+    "Sandbox",
+    "Settings",
+    "default_state_dir",
+    "find_interpreters",
+    "keys",
+    "load",
+    "resolve",
+]

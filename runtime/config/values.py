@@ -1,0 +1,168 @@
+"""What an operator can choose: the settings with their defaults, and the rules that they must keep."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from runtime import errors
+
+frozen = dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+
+MEMORY_CLASSES_MB = (128, 256, 512, 1024, 1769, 3008, 5120, 10240)
+"""1769 MB is one core: docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html."""
+
+
+@frozen
+class Pool:
+    """How many workers there are, and for how long."""
+
+    account_concurrency: int = 1000
+    """Invocations in flight at once, over all functions; above it callers get 429. AWS's default."""
+    host_memory_mb: int = 0
+    """Memory that all workers together may take; 0 stands for 80 % of what the machine (or container) has."""
+    memory_classes_mb: tuple[int, ...] = MEMORY_CLASSES_MB
+    """A function's MemorySize is served by the smallest class that holds it."""
+    idle_ttl_s: float = 600.0
+    """An idle worker is reaped after this time."""
+    max_invocations: int = 0
+    """A worker is replaced after this many invocations; 0 stands for never."""
+    init_timeout_s: float = 10.0
+    """For importing the handler, as on Lambda."""
+    drain_timeout_s: float = 30.0
+    """At shutdown, invocations in flight get this long to finish."""
+
+
+@frozen
+class Sandbox:
+    """How workers are confined, beyond the level chosen by ``isolation``."""
+
+    network: Literal["auto", "none", "egress", "host"] = "auto"
+    """auto: egress where it can be enforced, else none. A mode that cannot be enforced is refused."""
+    cpu: Literal["weight", "quota", "off"] = "weight"
+    """weight: full speed on an idle machine, memory/1769 of a core in proportion under contention; quota: a
+    hard cap of that share, as on Lambda."""
+    uid_base: int = 1_900_000_000
+    """First uid of the range from which, as root, every function gets its own. The default lies outside the
+    ranges that systemd, containers and /etc/subuid hand out (systemd.io/UIDS-GIDS)."""
+    uid_count: int = 65_536
+
+
+@frozen
+class Logs:
+    """Log files of functions."""
+
+    dir: Path | None = None
+    """None: the folder ``logs`` of the state folder."""
+    file_mb: int = 10
+    """A file is rotated at this size."""
+    files: int = 5
+    """Rotated files kept per function."""
+
+
+@frozen
+class AsyncInvoke:
+    """Invocations of type Event."""
+
+    retry_base_delay_s: float = 60.0
+    """Before the first retry; doubles for the second. AWS waits one minute, then two."""
+
+
+@frozen
+class Aws:
+    """Where other AWS services are found: destinations, queues and buckets of functions."""
+
+    endpoint_url: str | None = None
+    """For all services; None stands for AWS itself."""
+    endpoints: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Per service, by its endpoint prefix: {"sqs": "http://127.0.0.1:9324"}."""
+
+    def endpoint_of(self, service: str) -> str | None:
+        """Return the endpoint of a service, or None where AWS's own is to be used."""
+        return self.endpoints.get(service, self.endpoint_url)
+
+
+@frozen
+class Settings:
+    """Everything an operator can choose. Times are in seconds, sizes in MB (2**20 bytes)."""
+
+    host: str = "127.0.0.1"
+    port: int = 3001
+    """The port of ``sam local start-lambda``; 0 takes a free one."""
+    state_dir: Path
+    """Functions, code, logs. Default: $XDG_STATE_HOME/hotfork, or /var/lib/hotfork as root."""
+    isolation: Literal["strong", "auto"] = "strong"
+    """strong refuses to start where a control is missing; auto takes the best and says what lacks."""
+    account_id: str = "000000000000"
+    region: str = "us-east-1"
+    examples: bool = False
+    """Deploy the example functions at start, where their names are free."""
+    function_url_suffix: str = "lambda-url.localhost"
+    """Function URLs are <id>.<suffix>; names under localhost resolve to this machine (RFC 6761)."""
+    interpreters: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """By runtime: {"python3.12": "/usr/bin/python3.12"}; others are found on PATH and among pyenv's."""
+    preload_interpreters: tuple[str, ...] = ()
+    """Runtimes whose zygote is started with the server instead of on first need."""
+    pool: Pool = Pool()
+    sandbox: Sandbox = Sandbox()
+    logs: Logs = Logs()
+    async_invoke: AsyncInvoke = AsyncInvoke()
+    aws: Aws = Aws()
+
+    @property
+    def log_dir(self) -> Path:
+        """Return the folder of the functions' log files."""
+        return self.logs.dir or self.state_dir / "logs"
+
+
+_MINIMA: dict[str, float] = {
+    "port": 0,
+    "pool.account_concurrency": 1,
+    "pool.host_memory_mb": 0,
+    "pool.idle_ttl_s": 0,
+    "pool.max_invocations": 0,
+    "pool.init_timeout_s": 0.001,
+    "pool.drain_timeout_s": 0,
+    "sandbox.uid_base": 1,
+    "sandbox.uid_count": 1,
+    "logs.file_mb": 1,
+    "logs.files": 1,
+    "async_invoke.retry_base_delay_s": 0,
+}
+_RUNTIME = re.compile(r"python3\.\d+")
+_URL = re.compile(r"https?://[^/\s]+")
+_PORT_LIMIT = 65535
+_UID_LIMIT = 2**32 - 2
+
+
+def check(settings: Settings) -> None:
+    """Raise ConfigError where values that are well formed make no sense."""
+
+    def demand(holds: object, message: str) -> None:
+        if not holds:
+            raise errors.ConfigError(message)
+
+    for key, least in _MINIMA.items():
+        value: Any = settings
+        for name in key.split("."):
+            value = getattr(value, name)
+        # "not >=" instead of "<": a NaN is refused as well.
+        demand(value >= least, f"{key} is {value}, but must be at least {least}")
+    demand(settings.port <= _PORT_LIMIT, f"port is {settings.port}, but ports end at {_PORT_LIMIT}")
+    demand(re.fullmatch(r"\d{12}", settings.account_id), "account_id must be twelve digits")
+    demand(re.fullmatch(r"[a-z0-9-]+", settings.region), f"region {settings.region!r} is not a region's name")
+    for runtime in (*settings.interpreters, *settings.preload_interpreters):
+        demand(_RUNTIME.fullmatch(runtime), f"interpreters: {runtime!r} is not a runtime such as python3.12")
+    for url in (settings.aws.endpoint_url or "http://x", *settings.aws.endpoints.values()):
+        demand(_URL.match(url), f"aws: {url!r} is not a URL such as http://127.0.0.1:9324")
+    classes = settings.pool.memory_classes_mb
+    demand(
+        classes
+        and list(classes) == sorted(set(classes))
+        and classes[0] >= 1
+        and classes[-1] == MEMORY_CLASSES_MB[-1],
+        "pool.memory_classes_mb must rise, and end with 10240, so that every function has a class",
+    )
+    last_uid = settings.sandbox.uid_base + settings.sandbox.uid_count - 1
+    demand(last_uid <= _UID_LIMIT, f"sandbox.uid_base + uid_count goes beyond the last uid, {_UID_LIMIT}")
