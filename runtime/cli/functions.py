@@ -1,0 +1,74 @@
+"""``hotfork ls``, ``describe`` and ``rm``."""
+
+import urllib.parse
+from typing import Any
+
+import click
+
+from runtime.cli import client as clients
+from runtime.cli import output as outputs
+
+
+@click.command()
+@outputs.options
+def ls(url: str | None, output: str | None) -> None:
+    """List the functions."""
+    client = clients.Client(url)
+    functions: list[dict[str, Any]] = []
+    marker = ""
+    while True:
+        query = f"?Marker={urllib.parse.quote(marker, safe='')}" if marker else ""
+        page = client.call("GET", f"{clients.FUNCTIONS}/{query}")
+        functions += page["Functions"]
+        marker = page.get("NextMarker")
+        if not marker:
+            break
+    if outputs.wants_json(output):
+        outputs.show_json(functions)
+        return
+    rows = [
+        {**function, "Size": outputs.size(function["CodeSize"]), "When": function["LastModified"][:19]}
+        for function in functions
+    ]
+    columns = {
+        "FunctionName": "NAME",
+        "Runtime": "RUNTIME",
+        "Handler": "HANDLER",
+        "MemorySize": "MEMORY MB",
+        "Timeout": "TIMEOUT S",
+        "Size": "CODE",
+        "When": "MODIFIED (UTC)",
+    }
+    outputs.show_table(rows, columns)
+
+
+@click.command()
+@click.argument("name")
+@outputs.options
+def describe(name: str, url: str | None, output: str | None) -> None:
+    """Show a function: NAME, NAME:QUALIFIER or ARN."""
+    function = clients.Client(url).call("GET", clients.function_path(name))
+    if outputs.wants_json(output):
+        outputs.show_json(function)
+        return
+    configuration = dict(function["Configuration"])
+    environment = (configuration.pop("Environment", None) or {}).get("Variables", {})
+    fields = {key: value for key, value in configuration.items() if value not in ({}, [], "", None)}
+    fields |= {f"Environment {key}": value for key, value in environment.items()}
+    fields |= {f"Tag {key}": value for key, value in (function.get("Tags") or {}).items()}
+    fields["Code"] = function.get("Code", {}).get("Location")
+    outputs.show_fields(fields)
+
+
+@click.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@outputs.options
+def rm(names: tuple[str, ...], url: str | None, output: str | None) -> None:
+    """Delete functions with all their versions."""
+    client = clients.Client(url)
+    for name in names:
+        client.call("DELETE", clients.function_path(name))
+        if not outputs.wants_json(output):
+            click.echo(f"Deleted {name}")
+    if outputs.wants_json(output):
+        outputs.show_json({"Deleted": list(names)})

@@ -1,0 +1,42 @@
+"""``hotfork logs``."""
+
+import datetime as dt
+import json
+import urllib.parse
+from typing import Any
+
+import click
+
+from runtime.cli import client as clients
+from runtime.cli import output as outputs
+
+PAGE = 1000
+WAIT_S = 20
+"""How long the server may hold a request open until there is something new."""
+
+
+@click.command()
+@click.argument("name")
+@click.option("--follow", "-f", is_flag=True, help="Go on as lines come, until interrupted.")
+@outputs.options
+def logs(name: str, follow: bool, url: str | None, output: str | None) -> None:
+    """Print a function's log. With --output json: one JSON document a line."""
+    client = clients.Client(url)
+    cursor = ""
+    while True:
+        query = {"after": cursor, "limit": str(PAGE)} | ({"wait": str(WAIT_S)} if follow else {})
+        path = f"/_hotfork/logs/{urllib.parse.quote(name, safe='')}?{urllib.parse.urlencode(query)}"
+        page = client.call("GET", path, timeout_s=WAIT_S + 40)
+        for event in page["events"]:
+            _show(event, as_json=output == outputs.JSON)
+        cursor = page["cursor"]
+        if not follow and len(page["events"]) < PAGE:
+            return
+
+
+def _show(event: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(event, ensure_ascii=False))
+        return
+    time = dt.datetime.fromtimestamp(event["timestamp"] / 1000, dt.UTC)
+    click.echo(f"{time:%Y-%m-%dT%H:%M:%S}.{event['timestamp'] % 1000:03d}Z {event['message'].rstrip()}")

@@ -1,0 +1,81 @@
+"""How answers are shown: a table for people, JSON for programs."""
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+
+JSON = "json"
+TABLE = "table"
+
+
+def options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --output and --url, which every command that speaks to a server takes."""
+
+    @click.option("--url", metavar="URL", help="Server; default: $HOTFORK_URL, $AWS_ENDPOINT_URL_LAMBDA, loopback.")
+    @output_option
+    @functools.wraps(command)
+    def wrapped(**arguments: Any) -> None:
+        command(**arguments)
+
+    return wrapped
+
+
+def output_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --output alone."""
+    return click.option(
+        "--output",
+        type=click.Choice([JSON, TABLE]),
+        envvar="HOTFORK_OUTPUT",
+        help="Default: table on a terminal, else json.",
+    )(command)
+
+
+def wants_json(chosen: str | None) -> bool:
+    """Return whether JSON is to be printed: as chosen, else whenever stdout is no terminal."""
+    return chosen == JSON or (chosen is None and not sys.stdout.isatty())
+
+
+def show_json(document: Any) -> None:
+    """Print a document, indented."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def show_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
+    """Print rows as a table; ``columns`` maps a row's key to its heading. Numbers are aligned right."""
+    cells = [[_text(row.get(key)) for key in columns] for row in rows]
+    numeric = [bool(rows) and all(isinstance(row.get(key), int | float | None) for row in rows) for key in columns]
+    headings = list(columns.values())
+    widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+    for line in (headings, *cells):
+        aligned = (
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numeric, strict=True)
+        )
+        click.echo("  ".join(aligned).rstrip())
+
+
+def show_fields(fields: Mapping[str, Any]) -> None:
+    """Print a mapping, one line for each entry."""
+    width = max(map(len, fields), default=0)
+    for name, value in fields.items():
+        click.echo(f"{name.ljust(width)}  {_text(value)}")
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as people read it."""
+    amount = float(count)
+    for unit in ("B", "KB", "MB"):
+        if amount < 1024:  # noqa: PLR2004
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} GB"
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
