@@ -12,6 +12,9 @@ hostile worker. ``Decoder`` does no I/O: bytes in, messages out.
                            Ready | InitError      the handler is imported, or why not
                            Response | HandlerError   exactly one of these per Invoke, unless it streams:
                            Chunk* End             a streamed response
+    supervisor -> zygote   Spawn
+    zygote -> supervisor   ZygoteReady | ZygoteFailed     once
+                           Spawned | SpawnFailed   for each Spawn; after Spawned, one Exited
 """
 
 import dataclasses
@@ -150,9 +153,75 @@ class End:
     payload: bytes
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Spawn:
+    """Supervisor -> zygote, with descriptors as ancillary data: fork a worker and confine it."""
+
+    TAG: ClassVar[int] = 64
+    slot: int
+    """The supervisor's name for the worker, unique while the zygote lives."""
+    uid: int
+    gid: int
+    """Of the worker on the host; used where the zygote may change ids."""
+    hostname: str
+    fds: str
+    """What each descriptor is, in their order, separated by spaces (see worker.sandbox)."""
+    limits: dict[str, int]
+    """Resource limits by the name of getrlimit(2) without RLIMIT_, plus sizes of mounts, in bytes or counts."""
+    skip: dict[str, str]
+    """Controls to leave out, with reasons."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ZygoteReady:
+    """Zygote -> supervisor, once: it serves. ``missing`` names the controls it cannot give, with reasons."""
+
+    TAG: ClassVar[int] = 65
+    missing: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ZygoteFailed:
+    """Zygote -> supervisor, once: it could not set itself up, and exits."""
+
+    TAG: ClassVar[int] = 66
+    step: str
+    errno: int
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Spawned:
+    """Zygote -> supervisor, with the worker's pidfd as ancillary data."""
+
+    TAG: ClassVar[int] = 67
+    slot: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SpawnFailed:
+    """Zygote -> supervisor: no worker came of the order."""
+
+    TAG: ClassVar[int] = 68
+    slot: int
+    step: str
+    errno: int
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Exited:
+    """Zygote -> supervisor: the worker is gone; ``status`` as waitpid(2) gives it."""
+
+    TAG: ClassVar[int] = 69
+    slot: int
+    status: int
+
+
 FromSupervisor: TypeAlias = Assign | Invoke
 FromWorker: TypeAlias = Confined | Refused | Ready | InitError | Response | HandlerError | Chunk | End
-Message: TypeAlias = FromSupervisor | FromWorker
+FromZygote: TypeAlias = ZygoteReady | ZygoteFailed | Spawned | SpawnFailed | Exited
+Message: TypeAlias = FromSupervisor | FromWorker | FromZygote | Spawn
 
 _FIELDS: dict[type, tuple[str, ...]] = {
     kind: tuple(field.name for field in dataclasses.fields(kind)) for kind in get_args(Message)
@@ -165,26 +234,35 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "str | None": (str, type(None)),
     "bytes | None": (bytes, type(None)),
     "dict[str, str]": (dict,),
+    "dict[str, int]": (dict,),
 }
 
 
 def _check_of(kind: type) -> tuple[tuple[type, ...], ...]:
-    names = {str: "str", bytes: "bytes", int: "int", bool: "bool"}
+    names: dict[Any, str] = {str: "str", bytes: "bytes", int: "int", bool: "bool"}
     return tuple(_TYPES[names.get(field.type, str(field.type))] for field in dataclasses.fields(kind))
 
 
+def _map_values_of(kind: type) -> tuple[type, ...]:
+    return tuple(int if field.type == dict[str, int] else str for field in dataclasses.fields(kind))
+
+
 _CHECKS: dict[type, tuple[tuple[type, ...], ...]] = {kind: _check_of(kind) for kind in _FIELDS}
+_MAP_VALUES: dict[type, tuple[type, ...]] = {kind: _map_values_of(kind) for kind in _FIELDS}
 
 SUPERVISOR_MESSAGES: dict[int, type] = {kind.TAG: kind for kind in get_args(FromSupervisor)}
 WORKER_MESSAGES: dict[int, type] = {kind.TAG: kind for kind in get_args(FromWorker)}
+ZYGOTE_ORDERS: dict[int, type] = {Spawn.TAG: Spawn}
+ZYGOTE_MESSAGES: dict[int, type] = {kind.TAG: kind for kind in get_args(FromZygote)}
+
+PACKET_LIMIT = 32 * 1024
+"""Bytes of one packet between supervisor and zygote."""
 
 
 def encode(message: Message) -> bytes:
     """Return the frame of a message."""
     kind = type(message)
-    body: bytes = msgpack.packb(
-        (kind.TAG, *(getattr(message, name) for name in _FIELDS[kind])), use_bin_type=True
-    )
+    body: bytes = msgpack.packb((kind.TAG, *(getattr(message, name) for name in _FIELDS[kind])), use_bin_type=True)
     return _LENGTH.pack(len(body)) + body
 
 
@@ -211,12 +289,19 @@ def parse(body: bytes | memoryview, accepted: dict[int, type]) -> Any:
     checks = _CHECKS[kind]
     if len(fields) - 1 != len(checks):
         raise WireError(f"{kind.__name__} has {len(checks)} fields, got {len(fields) - 1}")
-    for value, types in zip(fields[1:], checks, strict=True):
+    for value, types, of in zip(fields[1:], checks, _MAP_VALUES[kind], strict=True):
         if type(value) not in types:
             raise WireError(f"{kind.__name__} holds a {type(value).__name__} where it may not")
-        if type(value) is dict and not all(type(k) is type(v) is str for k, v in value.items()):
-            raise WireError(f"{kind.__name__} holds a map that is not of strings")
+        if type(value) is dict and not all(type(k) is str and type(v) is of for k, v in value.items()):
+            raise WireError(f"{kind.__name__} holds a map of the wrong types")
     return kind(*fields[1:])
+
+
+def parse_packet(packet: bytes, accepted: dict[int, type]) -> Any:
+    """Return the message that a packet of a SOCK_SEQPACKET socket holds: exactly one frame, or WireError."""
+    if len(packet) < LENGTH_SIZE or _LENGTH.unpack_from(packet)[0] != len(packet) - LENGTH_SIZE:
+        raise WireError(f"a packet of {len(packet)} bytes is not one frame")
+    return parse(memoryview(packet)[LENGTH_SIZE:], accepted)
 
 
 class Decoder:

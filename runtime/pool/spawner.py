@@ -1,0 +1,398 @@
+"""The supervisor's side of a zygote: orders go out, what becomes of the workers comes back.
+
+    spawner = Spawner(on_lost=...)              # on_lost(reason): the zygote and all its workers are gone
+    await spawner.start(settings)               # raises IsolationError or WorkerLost
+    spawner.missing                             # controls this zygote cannot give at all: {name: reason}
+    spawner.spawn(order, listener)              # never blocks; raises WorkerLost where there is no zygote
+    listener.on_spawned(pidfd)                  # forked; the pidfd is borrowed until on_exit or on_lost returns
+    listener.on_exit(status)                    # gone; as waitpid(2) gives it
+    listener.on_failed(step, errno, reason)     # no process came of the order
+    listener.on_lost()                          # gone with the zygote; its status is unknown
+    spawner.kill(slot)                          # SIGKILL by pidfd, now or as soon as it is forked; harmless if gone
+    await spawner.close()                       # ends the zygote and with it every worker
+
+``on_spawned`` comes at most once, then exactly one of ``on_exit``, ``on_failed`` or ``on_lost``. All are called
+from the event loop, never from inside ``spawn``. All descriptors of an order are the caller's: they may be closed
+as soon as ``spawn`` returns. How the confinement went is told by the worker itself: a ``wire.Confined`` or
+``wire.Refused`` is the first frame of its response pipe.
+
+The zygote is its own process tree: killing what ``subprocess`` started kills the zygote and every worker, and so
+does the end of this process.
+"""
+
+import asyncio
+import collections
+import contextlib
+import dataclasses
+import errno
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from runtime import errors, wire
+
+QUEUE_LIMIT = 4096
+"""Orders that wait for room in the socket before spawn() refuses more."""
+
+_ANCILLARY = socket.CMSG_SPACE(4 * 4)
+_PROGRAM = """\
+import sys
+standard = list(sys.path)
+sys.path += sys.argv[3].split(":")
+from runtime.worker import zygote
+sys.path[:] = standard
+zygote.main(sys.argv[1:])
+"""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a zygote is made of."""
+
+    python: str
+    """Path of the interpreter: the base one, not a virtual environment's."""
+    library: tuple[str, ...]
+    """Folders that hold our packages (runtime, msgpack, simplejson); read once, at the zygote's start."""
+    sdk: str | None
+    """Folder that functions see as /var/runtime."""
+    mode: str
+    """"root": namespaces by privilege; "user": inside a user namespace; "bare": no namespaces."""
+    start_timeout_s: float = 10.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One worker to fork. A descriptor that is None is not passed; its control must then be in ``skip``.
+
+    In mode "bare" the descriptors of mounts are O_PATH descriptors of host folders instead.
+    """
+
+    slot: int
+    """Unique among the living workers of this zygote."""
+    uid: int
+    gid: int
+    """Ids of the worker on the host; unused in mode "user"."""
+    hostname: str
+    request_fd: int
+    response_fd: int
+    log_fd: int
+    code_fd: int | None = None
+    """Mount for /var/task (``mounts.Mounts.lease``)."""
+    layers_fd: int | None = None
+    """Mount for /opt."""
+    tmp_fd: int | None = None
+    """Mount for /tmp; None: a tmpfs of the size in ``limits``."""
+    netns_fd: int | None = None
+    """Network namespace to join; None: a new one, unless "network" is in ``skip``."""
+    cgroup_fds: tuple[int, ...] = ()
+    """``tasks`` files (cgroup v1), or ``cgroup.procs`` (v2), open for writing."""
+    limits: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """By name: NOFILE NPROC AS FSIZE ... as in getrlimit(2); tmp_bytes, tmp_inodes, shm_bytes for mounts."""
+    skip: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Controls to leave out, with reasons; they come back in ``wire.Confined.missing``."""
+
+
+class Listener(Protocol):
+    """Hears what becomes of one order."""
+
+    def on_spawned(self, pidfd: int) -> None:
+        """Hear that the process exists."""
+
+    def on_exit(self, status: int) -> None:
+        """Hear that the process is gone, and how; the last call."""
+
+    def on_failed(self, step: str, errno: int, reason: str) -> None:
+        """Hear that no process came of the order; the last call."""
+
+    def on_lost(self) -> None:
+        """Hear that the process is gone with its zygote; the last call."""
+
+
+class _Worker:
+    """What is known of a worker between its order and its end."""
+
+    __slots__ = ("doomed", "listener", "pidfd")
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+        self.pidfd = -1
+        self.doomed = False
+        """Killed before its pidfd was known."""
+
+
+class Spawner:
+    """One zygote and its workers, as the supervisor sees them. Use from one event loop."""
+
+    def __init__(self, on_lost: Callable[[str], None]) -> None:
+        self.missing: dict[str, str] = {}
+        self._on_lost = on_lost
+        self._loop: asyncio.AbstractEventLoop
+        self._socket: socket.socket | None = None
+        self._process: subprocess.Popen[bytes]
+        self._process_fd = -1
+        self._ready: asyncio.Future[None]
+        self._ended: asyncio.Future[None]
+        self._closing = False
+        self._workers: dict[int, _Worker] = {}
+        self._queue: collections.deque[tuple[int, bytes, list[int]]] = collections.deque()
+
+    @property
+    def alive(self) -> bool:
+        """Return whether orders are taken."""
+        return self._socket is not None and not self._closing
+
+    @property
+    def live(self) -> int:
+        """Return how many workers are ordered or running."""
+        return len(self._workers)
+
+    @property
+    def pid(self) -> int:
+        """Return the process id of what was started: killing it kills the zygote and its workers."""
+        return self._process.pid
+
+    async def start(self, settings: Settings) -> None:
+        """Start the zygote and wait until it serves.
+
+        Raises IsolationError with the step that failed where it could not set itself up, WorkerLost where it died or
+        was not ready in time.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._ready = self._loop.create_future()
+        self._ended = self._loop.create_future()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        try:
+            self._process = _execute(settings, theirs)
+        except OSError as error:
+            ours.close()
+            raise errors.WorkerLost(f"cannot execute {settings.python}: {error.strerror}") from error
+        finally:
+            theirs.close()
+        self._socket = ours
+        self._process_fd = os.pidfd_open(self._process.pid)
+        self._loop.add_reader(self._process_fd, self._on_process_end)
+        self._loop.add_reader(ours, self._on_readable)
+        try:
+            async with asyncio.timeout(settings.start_timeout_s):
+                await self._ready
+        except TimeoutError:
+            raise errors.WorkerLost("the zygote was not ready in time") from None
+        finally:
+            if not self._ready.done() or self._ready.cancelled() or self._ready.exception() is not None:
+                await self.close()
+
+    def spawn(self, order: Order, listener: Listener) -> None:
+        """Order a worker. Raises WorkerLost where there is no zygote to take the order, or too many wait."""
+        if self._socket is None or self._closing:
+            raise errors.WorkerLost("there is no zygote")
+        if len(self._queue) >= QUEUE_LIMIT:
+            raise errors.WorkerLost(f"{QUEUE_LIMIT} orders wait for the zygote already")
+        packet, fds = _encode(order)
+        if not self._queue and self._send(packet, fds):
+            self._workers[order.slot] = _Worker(listener)
+            return
+        self._queue.append((order.slot, packet, [os.dup(fd) for fd in fds]))
+        self._workers[order.slot] = _Worker(listener)
+        self._loop.add_writer(self._socket, self._on_writable)
+
+    def kill(self, slot: int) -> None:
+        """Kill a worker and everything it started; one that is gone, or not ours, is ignored."""
+        worker = self._workers.get(slot)
+        if worker is None:
+            return
+        worker.doomed = True
+        if worker.pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(worker.pidfd, signal.SIGKILL)
+
+    async def close(self) -> None:
+        """End the zygote and every worker, and wait until they are gone. Listeners hear on_lost."""
+        self._closing = True
+        if self._process_fd >= 0:
+            # The zygote is pid 1 of its namespace and dies with this process: the kernel takes its workers along.
+            self._process.kill()
+            await asyncio.shield(self._ended)
+        self._drop("closed")
+
+    # Outgoing
+
+    def _send(self, packet: bytes, fds: list[int]) -> bool:
+        """Return whether the packet went out; a dead zygote takes everything, its end is heard elsewhere."""
+        assert self._socket is not None
+        try:
+            socket.send_fds(self._socket, [packet], fds)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno in (errno.ENOBUFS, errno.ETOOMANYREFS):
+                return False
+            if error.errno not in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):
+                raise
+        return True
+
+    def _on_writable(self) -> None:
+        while self._queue:
+            _slot, packet, fds = self._queue[0]
+            if not self._send(packet, fds):
+                return
+            self._queue.popleft()
+            _close_all(fds)
+        assert self._socket is not None
+        self._loop.remove_writer(self._socket)
+
+    # Incoming
+
+    def _on_readable(self) -> None:
+        assert self._socket is not None
+        flags = socket.MSG_CMSG_CLOEXEC
+        while self._socket is not None:
+            try:
+                packet, ancillary, received, _ = self._socket.recvmsg(wire.PACKET_LIMIT, _ANCILLARY, flags)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._drop(f"its socket failed: {error.strerror}")
+                return
+            fds = _fds_of(ancillary)
+            try:
+                if not packet:
+                    self._drop("it ended")
+                    return
+                if received & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+                    self._drop("it sent a packet that is too large")
+                    return
+                self._on_message(wire.parse_packet(packet, wire.ZYGOTE_MESSAGES), fds)
+            except wire.WireError as error:
+                self._drop(f"it broke the protocol: {error}")
+                return
+            finally:
+                _close_all(fds)
+
+    def _on_message(self, message: Any, fds: list[int]) -> None:
+        match message:
+            case wire.Spawned(slot):
+                self._on_spawned(slot, fds)
+            case wire.Exited(slot, status):
+                self._forget(slot).on_exit(status)
+            case wire.SpawnFailed(slot, step, code, reason):
+                self._forget(slot).on_failed(step, code, reason)
+            case wire.ZygoteReady(missing) if not self._ready.done():
+                self.missing = missing
+                self._ready.set_result(None)
+            case wire.ZygoteFailed(step, code, reason) if not self._ready.done():
+                name = errno.errorcode.get(code, str(code))
+                self._ready.set_exception(errors.IsolationError(f"the zygote failed at {step}: {name}: {reason}"))
+            case _:
+                raise wire.WireError(f"{type(message).__name__} out of turn")
+
+    def _on_spawned(self, slot: int, fds: list[int]) -> None:
+        worker = self._workers.get(slot)
+        if worker is None or worker.pidfd >= 0 or len(fds) != 1:
+            raise wire.WireError("Spawned out of turn")
+        worker.pidfd = fds.pop()
+        if worker.doomed:
+            self.kill(slot)
+        worker.listener.on_spawned(worker.pidfd)
+
+    def _forget(self, slot: int) -> Listener:
+        worker = self._workers.pop(slot, None)
+        if worker is None:
+            raise wire.WireError("news of an unknown worker")
+        if worker.pidfd >= 0:
+            # Closed a turn later, so that the listener may still use what it borrowed.
+            self._loop.call_soon(os.close, worker.pidfd)
+        return worker.listener
+
+    # The end
+
+    def _on_process_end(self) -> None:
+        self._loop.remove_reader(self._process_fd)
+        os.close(self._process_fd)
+        self._process_fd = -1
+        self._process.wait()
+        if self._socket is not None:
+            self._on_readable()  # what it said last
+        self._drop(f"it ended with {self._process.returncode}")
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+    def _drop(self, reason: str) -> None:
+        """Take the zygote as gone: everybody who waits for something from it hears so."""
+        if self._socket is None:
+            return
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        self._socket.close()
+        self._socket = None
+        if self._process_fd >= 0:
+            self._process.kill()
+        while self._queue:
+            _close_all(self._queue.popleft()[2])
+        served = self._ready.done() and not self._ready.cancelled() and self._ready.exception() is None
+        if not self._ready.done():
+            self._ready.set_exception(errors.WorkerLost(f"the zygote is lost: {reason}"))
+        for slot in list(self._workers):
+            self._forget(slot).on_lost()
+        if served and not self._closing:
+            self._on_lost(reason)
+
+
+def _execute(settings: Settings, control: socket.socket) -> subprocess.Popen[bytes]:
+    """Start the zygote with an empty environment and no descriptor but its control socket.
+
+    Called on the event loop's thread, because PR_SET_PDEATHSIG means the thread that forked (prctl(2)).
+    """
+    fd = control.fileno()
+    arguments = [str(fd), settings.mode, ":".join(settings.library), settings.sdk or "", str(os.getpid())]
+    return subprocess.Popen(  # noqa: S603 - the operator's interpreter and our own program
+        [settings.python, "-I", "-S", "-c", _PROGRAM, *arguments],
+        env={},
+        cwd="/",
+        pass_fds=(fd,),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _encode(order: Order) -> tuple[bytes, list[int]]:
+    single = {
+        "request": order.request_fd,
+        "response": order.response_fd,
+        "log": order.log_fd,
+        "code": order.code_fd,
+        "layers": order.layers_fd,
+        "tmp": order.tmp_fd,
+        "netns": order.netns_fd,
+    }
+    names = [name for name, fd in single.items() if fd is not None] + ["cgroup"] * len(order.cgroup_fds)
+    fds = [fd for fd in single.values() if fd is not None] + list(order.cgroup_fds)
+    spawn = wire.Spawn(
+        order.slot,
+        order.uid,
+        order.gid,
+        order.hostname,
+        " ".join(names),
+        dict(order.limits),
+        dict(order.skip),
+    )
+    return wire.encode(spawn), fds
+
+
+def _fds_of(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    fds: list[int] = []
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            whole = len(data) - len(data) % 4
+            fds += memoryview(data[:whole]).cast("i").tolist()
+    return fds
+
+
+def _close_all(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+    fds.clear()

@@ -1,0 +1,1 @@
+"""What runs in the zygote and in the workers it forks: nothing here is imported by the supervisor."""
