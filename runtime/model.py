@@ -126,6 +126,7 @@ class Outcome:
     content_type: str = "application/json"
     error_type: str | None = None
     """AWS's error type; None when the handler returned."""
+    executed_version: str = LATEST
     duration_s: float = 0.0
     billed_ms: int = 0
     init_s: float | None = None

@@ -1,0 +1,181 @@
+"""Invoke, the one operation whose speed matters: no task, no service model, no parsing of the payload.
+
+What it takes and gives is AWS's Invoke (docs.aws.amazon.com/lambda/latest/api/API_Invoke.html): the invocation
+type, the log type, the client context and the tenant in headers, the qualifier in the query.
+"""
+
+import base64
+import binascii
+import functools
+import json
+import random
+import time
+import urllib.parse
+import uuid
+from collections.abc import Callable
+from typing import Protocol
+
+from runtime import errors, model
+from runtime.api import payload, replies
+from runtime.invoke import invoker
+from runtime.pool import call as calls
+from runtime.registry import names
+
+PREFIX = "/2015-03-31/functions/"
+SUFFIX = "/invocations"
+SYNCHRONOUS_LIMIT = 6 * 1024 * 1024
+"""docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+CLIENT_CONTEXT_LIMIT = 3583
+TENANT_ID_LIMIT = 256
+
+_TYPES = ("RequestResponse", "Event", "DryRun")
+_LOG_TYPES = ("None", "Tail")
+
+
+class Exchange(Protocol):
+    """What this needs of an HTTP exchange (``api.server.Exchange``)."""
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    body: bytes | bytearray | memoryview
+    on_disconnect: Callable[[], None] | None
+
+    def respond(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        """Send the response."""
+
+
+class Invocations:
+    """Answers Invoke."""
+
+    def __init__(self, calls_: invoker.Invoker, site: names.Site) -> None:
+        self._invoker = calls_
+        self._site = site
+        self._reference = functools.lru_cache(maxsize=16384)(self._parse_reference)
+
+    @staticmethod
+    def claims(method: str, path: str) -> bool:
+        """Return whether a request is an Invoke."""
+        return method == "POST" and path.startswith(PREFIX) and path.endswith(SUFFIX)
+
+    def handle(self, exchange: Exchange) -> None:
+        """Answer an exchange that ``claims`` said yes to, now or later."""
+        request_id = str(uuid.uuid4())
+        try:
+            self._start(exchange, request_id)
+        except errors.HotforkError as error:
+            exchange.respond(*replies.of_error(error, request_id))
+
+    def _start(self, exchange: Exchange, request_id: str) -> None:
+        headers = exchange.headers
+        kind = headers.get("x-amz-invocation-type", "RequestResponse")
+        if kind not in _TYPES:
+            raise _not_in_enum(kind, "invocationType", _TYPES)
+        log_type = headers.get("x-amz-log-type", "None")
+        if log_type not in _LOG_TYPES:
+            raise _not_in_enum(log_type, "logType", _LOG_TYPES)
+        reference, invoked_arn = self._reference(exchange.path, exchange.query)
+        body = exchange.body
+        if len(body) > SYNCHRONOUS_LIMIT:
+            raise errors.RequestEntityTooLarge(
+                f"Request must be smaller than {SYNCHRONOUS_LIMIT} bytes for the InvokeFunction operation"
+            )
+        if body:
+            payload.demand_json(body)
+        if kind == "DryRun":
+            version = self._invoker.resolve(reference.name, reference.qualifier)
+            exchange.respond(204, _headers(request_id, version.version), b"")
+            return
+        if kind == "Event":
+            raise errors.NotBuilt("InvocationType Event is not offered yet: use RequestResponse")
+        trace_id = headers.get("x-amzn-trace-id") or _new_trace_id()
+        request = invoker.Request(
+            request_id=request_id,
+            function_name=reference.name,
+            qualifier=reference.qualifier,
+            invoked_arn=invoked_arn,
+            payload=bytes(body) or b"{}",
+            trace_id=trace_id,
+            client_context=_client_context(headers.get("x-amz-client-context")),
+            tenant_id=_tenant_id(headers.get("x-amz-tenant-id")),
+            want_log_tail=log_type == "Tail",
+        )
+        _Pending(self._invoker, exchange, request)
+
+    def _parse_reference(self, path: str, query: str) -> tuple[names.FunctionRef, str]:
+        """Return the function that a path and query name, and its ARN as the caller addressed it."""
+        encoded = path[len(PREFIX) : -len(SUFFIX)]
+        given = urllib.parse.parse_qs(query).get("Qualifier", [""])[0]
+        reference = self._site.function(urllib.parse.unquote(encoded), given)
+        return reference, self._site.function_arn(reference.name, reference.qualifier)
+
+
+class _Pending:
+    """An Invoke whose outcome is still to come."""
+
+    __slots__ = ("_call", "_exchange", "_request")
+
+    def __init__(self, runner: invoker.Invoker, exchange: Exchange, request: invoker.Request) -> None:
+        self._exchange = exchange
+        self._request = request
+        self._call: calls.Call | None = None
+        self._call = runner.submit(request, self._ended, self._refused)
+        exchange.on_disconnect = self._withdraw
+
+    def _ended(self, outcome: model.Outcome) -> None:
+        request = self._request
+        headers = _headers(request.request_id, outcome.executed_version)
+        headers.append(("Content-Type", outcome.content_type))
+        headers.append(("X-Amzn-Trace-Id", request.trace_id or ""))
+        if outcome.failed:
+            # Always "Unhandled" for Python: docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html
+            headers.append(("X-Amz-Function-Error", "Unhandled"))
+        if request.want_log_tail:
+            headers.append(("X-Amz-Log-Result", base64.b64encode(outcome.log_tail).decode()))
+        self._exchange.respond(200, headers, outcome.payload)
+
+    def _refused(self, error: errors.HotforkError) -> None:
+        self._exchange.respond(*replies.of_error(error, self._request.request_id))
+
+    def _withdraw(self) -> None:
+        # A call that already runs goes on to its end, as on AWS; one that waits for a worker is dropped.
+        if self._call is not None:
+            self._call.cancelled = True
+
+
+def _headers(request_id: str, executed_version: str) -> list[tuple[str, str]]:
+    return [("x-amzn-RequestId", request_id), ("X-Amz-Executed-Version", executed_version)]
+
+
+def _not_in_enum(value: str, member: str, allowed: tuple[str, ...]) -> errors.Validation:
+    return errors.Validation(
+        f"1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: "
+        f"Member must satisfy enum value set: [{', '.join(allowed)}]"
+    )
+
+
+def _new_trace_id() -> str:
+    # docs.aws.amazon.com/xray/latest/devguide/xray-api-sendingdata.html#xray-api-traceids
+    return f"Root=1-{int(time.time()):08x}-{random.getrandbits(96):024x};Parent={random.getrandbits(64):016x};Sampled=0"  # noqa: S311
+
+
+def _client_context(header: str | None) -> bytes | None:
+    if header is None:
+        return None
+    if len(header) > CLIENT_CONTEXT_LIMIT:
+        raise errors.InvalidRequestContent("Client context must be smaller than 3583 bytes")
+    try:
+        decoded = base64.b64decode(header, validate=True)
+        document = json.loads(decoded)
+    except (binascii.Error, ValueError):
+        raise errors.InvalidRequestContent("Client context must be a valid Base64-encoded JSON object.") from None
+    if not isinstance(document, dict):
+        raise errors.InvalidRequestContent("Client context must be a valid Base64-encoded JSON object.")
+    return decoded
+
+
+def _tenant_id(header: str | None) -> str | None:
+    if header is not None and not 1 <= len(header) <= TENANT_ID_LIMIT:
+        raise errors.InvalidParameterValue("The tenant id must be between 1 and 256 characters long.")
+    return header

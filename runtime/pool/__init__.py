@@ -1,0 +1,1 @@
+"""The pool: workers, their states, their pipes, and the zygotes that fork them."""

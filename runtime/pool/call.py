@@ -1,0 +1,30 @@
+"""An invocation on its way through the pool, and the one place its outcome goes."""
+
+from collections.abc import Callable
+
+from runtime import errors, model
+
+
+class Call:
+    """One admitted invocation.
+
+    Exactly one of ``on_outcome(outcome)`` and ``on_refused(error)`` is called, once, from the event loop: the first
+    when the function answered or broke, the second when no worker could be had for it.
+    """
+
+    __slots__ = ("arrived", "cancelled", "invocation", "on_outcome", "on_refused")
+
+    def __init__(
+        self,
+        invocation: model.Invocation,
+        arrived: float,
+        on_outcome: Callable[[model.Outcome], None],
+        on_refused: Callable[[errors.HotforkError], None],
+    ) -> None:
+        self.invocation = invocation
+        self.arrived = arrived
+        """On the pool's clock, in seconds."""
+        self.on_outcome = on_outcome
+        self.on_refused = on_refused
+        self.cancelled = False
+        """Set when nobody waits any more: a call that has no worker yet is then dropped."""

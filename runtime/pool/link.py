@@ -1,0 +1,186 @@
+"""The supervisor's ends of a worker's three pipes: requests out, responses and log in.
+
+Non-blocking, callback-driven: one ``os.read`` a wake-up, no task, no future. What the worker wrote to its log
+before it answered is already in the log pipe when the answer is read, so ``drain_log`` then completes the log of
+the invocation; that is why the last line is never lost.
+
+Every byte that comes in is hostile: frames are bounded by ``wire``, and one wake-up reads a bounded amount, so
+that a flood cannot hold the loop.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from runtime import wire
+
+READ_SIZE = 64 * 1024
+BIG_READ_SIZE = 1024 * 1024
+ENDED = "the worker closed its response pipe"
+LOG_DRAIN_LIMIT = 4 * 1024 * 1024
+"""Bytes read from the log pipe in one go; a pipe holds 64 KB, a writer that outruns us waits for its turn."""
+
+
+def pipes() -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """Return (ours, theirs) of three pipes: (request, response, log) file descriptors; ours do not block."""
+    request_theirs, request_ours = os.pipe2(os.O_CLOEXEC)
+    response_ours, response_theirs = os.pipe2(os.O_CLOEXEC)
+    log_ours, log_theirs = os.pipe2(os.O_CLOEXEC)
+    ours = (request_ours, response_ours, log_ours)
+    for fd in ours:
+        os.set_blocking(fd, False)
+    return ours, (request_theirs, response_theirs, log_theirs)
+
+
+class Link:
+    """Talks to one worker.
+
+    ``on_message(message)`` gets each decoded message, ``on_log(data)`` the log bytes as they come,
+    ``on_broken(reason)`` is called once when the response pipe ends or holds what is no message.
+    """
+
+    __slots__ = (
+        "_decoder",
+        "_log_fd",
+        "_loop",
+        "_on_broken",
+        "_on_log",
+        "_on_message",
+        "_outgoing",
+        "_request_fd",
+        "_response_fd",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        fds: tuple[int, int, int],
+        on_message: Callable[[Any], None],
+        on_log: Callable[[bytes], None],
+        on_broken: Callable[[str], None],
+    ) -> None:
+        self._loop = loop
+        self._request_fd, self._response_fd, self._log_fd = fds
+        self._on_message = on_message
+        self._on_log = on_log
+        self._on_broken = on_broken
+        self._decoder = wire.Decoder(wire.WORKER_MESSAGES)
+        self._outgoing: deque[memoryview] = deque()
+        loop.add_reader(self._response_fd, self._response_readable)
+        loop.add_reader(self._log_fd, self._log_readable)
+
+    def send(self, message: wire.FromSupervisor) -> None:
+        """Queue a message; what the pipe does not take now follows as the worker reads."""
+        data = wire.encode(message)
+        if not self._outgoing:
+            if len(data) > READ_SIZE:
+                _widen(self._request_fd)
+            try:
+                sent = os.write(self._request_fd, data)
+            except BlockingIOError:
+                sent = 0
+            except BrokenPipeError:
+                return  # the worker is dying: its exit is reported by the zygote
+            if sent == len(data):
+                return
+            self._loop.add_writer(self._request_fd, self._request_writable)
+            self._outgoing.append(memoryview(data)[sent:])
+        else:
+            self._outgoing.append(memoryview(data))
+
+    def drain_log(self) -> None:
+        """Hand over the log bytes that are already in the pipe."""
+        left = LOG_DRAIN_LIMIT
+        while left > 0 and self._log_fd >= 0:
+            try:
+                data = os.read(self._log_fd, READ_SIZE)
+            except BlockingIOError:
+                return
+            if not data:
+                self._close_log()
+                return
+            left -= len(data)
+            self._on_log(data)
+
+    def close(self) -> None:
+        """Stop listening and close the pipes; a worker that reads its request pipe sees the end."""
+        self._close_request()
+        self._close_response()
+        self._close_log()
+
+    def _request_writable(self) -> None:
+        try:
+            while self._outgoing:
+                sent = os.write(self._request_fd, self._outgoing[0])
+                if sent < len(self._outgoing[0]):
+                    self._outgoing[0] = self._outgoing[0][sent:]
+                    return
+                self._outgoing.popleft()
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self._outgoing.clear()
+        self._loop.remove_writer(self._request_fd)
+
+    def _response_readable(self) -> None:
+        try:
+            data = os.read(self._response_fd, READ_SIZE if not self._decoder.pending else BIG_READ_SIZE)
+        except BlockingIOError:
+            return
+        if not data:
+            self._break(ENDED)
+            return
+        if len(data) == READ_SIZE:
+            _widen(self._response_fd)
+        try:
+            for message in self._decoder.feed(data):
+                self._on_message(message)
+                if self._response_fd < 0:
+                    return  # closed by what the message led to
+        except wire.WireError as error:
+            self._break(str(error))
+
+    def _break(self, reason: str) -> None:
+        self._close_response()
+        self._on_broken(reason)
+
+    def _log_readable(self) -> None:
+        try:
+            data = os.read(self._log_fd, READ_SIZE)
+        except BlockingIOError:
+            return
+        if data:
+            self._on_log(data)
+        else:
+            self._close_log()
+
+    def _close_request(self) -> None:
+        if self._request_fd >= 0:
+            if self._outgoing:
+                self._outgoing.clear()
+                self._loop.remove_writer(self._request_fd)
+            os.close(self._request_fd)
+            self._request_fd = -1
+
+    def _close_response(self) -> None:
+        if self._response_fd >= 0:
+            self._loop.remove_reader(self._response_fd)
+            os.close(self._response_fd)
+            self._response_fd = -1
+
+    def _close_log(self) -> None:
+        if self._log_fd >= 0:
+            self._loop.remove_reader(self._log_fd)
+            os.close(self._log_fd)
+            self._log_fd = -1
+
+
+def _widen(fd: int) -> None:
+    # Fewer turns for a large payload. Refused (EPERM) where the user's pipe budget is spent: then it takes more turns.
+    with contextlib.suppress(OSError):
+        if fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) < BIG_READ_SIZE:
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, BIG_READ_SIZE)

@@ -1,0 +1,53 @@
+"""The port between the pool and what starts processes: the pool decides, a launcher acts.
+
+``pool.launcher`` is the real one (zygote, cgroup, sandbox); tests drive the pool with one of their own.
+"""
+
+from typing import Protocol
+
+from runtime import model, wire
+
+
+class Listener(Protocol):
+    """Hears what becomes of a process; called from the event loop."""
+
+    def process_exited(self, wait_status: int) -> None:
+        """Hear that the process is gone (its status as waitpid(2) gives it); the last call."""
+
+    def process_failed(self, step: str, reason: str) -> None:
+        """Hear that the process could not be started: which step failed, and why; the last call."""
+
+
+class Process(Protocol):
+    """A worker's process and all that is held for it."""
+
+    missing: dict[str, str]
+    """Controls of the sandbox that this machine cannot give, with reasons."""
+
+    def kill(self) -> None:
+        """Kill it and everything it started; harmless when it is gone."""
+
+    def memory_peak(self) -> int:
+        """Return the most memory it has used so far, in bytes."""
+
+    def ran_out_of_memory(self) -> bool:
+        """Return whether the kernel killed something of it for want of memory."""
+
+    def release(self) -> None:
+        """Give back what is held for it; after its end, once."""
+
+
+class Launcher(Protocol):
+    """Starts worker processes."""
+
+    def launch(self, slot_id: int, version: model.Version, fds: tuple[int, int, int], listener: Listener) -> Process:
+        """Start a process with the child's ends of its pipes (request, response, log), which this closes.
+
+        Never blocks. Raises WorkerLost where a start cannot even be tried.
+        """
+
+    def has_room(self) -> bool:
+        """Return whether the host has memory for one more worker."""
+
+    def assign(self, version: model.Version, stream: str) -> wire.Assign:
+        """Return what turns a confined process into a worker of a version that logs to ``stream``."""

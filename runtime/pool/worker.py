@@ -1,0 +1,399 @@
+"""One worker as the supervisor sees it: its slot, its pipes, its process, and the call it serves.
+
+A worker is started for a version, becomes ready, serves calls one at a time and dies; it tells its ``Owner`` (the
+pool) of each turn. It owns the deadline: the process is killed when a call runs over its timeout, whatever the
+process thinks of it. It also writes the platform's lines (INIT_START, START, END, REPORT) into the log stream,
+because only here is their order with the function's own output known.
+
+Times are seconds on the event loop's clock.
+"""
+
+import asyncio
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from runtime import errors, model, observer, wire
+from runtime.pool import call as calls
+from runtime.pool import fault as faults
+from runtime.pool import link, process, report, slot
+
+EXIT_GRACE = 0.1
+"""Seconds between the end of the response pipe and the kill of a worker that only closed it."""
+
+_MB = 1024 * 1024
+
+
+class Owner(Protocol):
+    """Hears the turns of a worker's life."""
+
+    def worker_ready(self, worker: "Worker") -> None:
+        """Hear that it can be given a call, for the first time."""
+
+    def worker_finished(self, worker: "Worker") -> None:
+        """Hear that it answered and can be given another call, unless it is draining."""
+
+    def worker_unstarted(self, worker: "Worker", failure: "Failure") -> None:
+        """Hear that it never became ready."""
+
+    def worker_dead(self, worker: "Worker") -> None:
+        """Hear that its process is gone and everything held for it given back; the last call."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a worker never became ready: what the function did, or (``error``) what the service could not do."""
+
+    fault: faults.Fault | None = None
+    error_type: str = ""
+    payload: bytes = b""
+    error: errors.HotforkError | None = None
+    init_expired: bool = False
+    init_s: float = 0.0
+
+    def outcome(self, request_id: str, executed_version: str) -> model.Outcome:
+        """Return the outcome of the call that waited for the worker; only where ``error`` is None."""
+        fault = self.fault
+        return model.Outcome(
+            status=fault.status if fault else model.Status.ERROR,
+            payload=fault.document(request_id) if fault else self.payload,
+            error_type=fault.error_type if fault else self.error_type,
+            executed_version=executed_version,
+            init_s=self.init_s,
+            billed_ms=math.ceil(self.init_s * 1000),
+            start=model.StartKind.PLAIN,
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What every worker of a pool shares."""
+
+    loop: asyncio.AbstractEventLoop
+    launcher: process.Launcher
+    observer: observer.Observer
+    owner: Owner
+    new_stream: Callable[[model.Version], str]
+    init_timeout_s: float
+    """AWS's rule: ten seconds; then init runs once more, within the function's timeout."""
+    max_invocations: int
+    """Calls a worker serves before it is replaced; 0 for no limit."""
+
+
+class Worker:
+    """A worker process, from the request to fork it until it is gone."""
+
+    __slots__ = (
+        "_around",
+        "_asked",
+        "_cause",
+        "_confined",
+        "_link",
+        "_process",
+        "_served",
+        "_started_call",
+        "_tail",
+        "_timer",
+        "call",
+        "init_limit_s",
+        "init_s",
+        "key",
+        "phases",
+        "slot",
+        "stream",
+        "tenant_id",
+        "version",
+    )
+
+    def __init__(
+        self, around: Surroundings, slot_id: int, key: model.WorkerKey, version: model.Version, init_limit_s: float
+    ) -> None:
+        """Ask for the process; raise WorkerLost where that cannot even be tried."""
+        self._around = around
+        self.slot = slot.Slot(slot_id)
+        self.key = key
+        self.version = version
+        self.stream = around.new_stream(version)
+        self.call: calls.Call | None = None
+        self.phases = model.Phases()
+        self.init_limit_s = init_limit_s
+        self.init_s = 0.0
+        self._served = 0
+        self._cause = ""
+        self._tail: report.Tail | None = None
+        self._asked = self._confined = around.loop.time()
+        self._started_call = 0.0
+        ours, theirs = link.pipes()
+        self._link = link.Link(around.loop, ours, self._heard, self._logged, self._broken)
+        try:
+            self._process = around.launcher.launch(slot_id, version, theirs, self)
+        except BaseException:
+            self._link.close()
+            raise
+        self._timer: asyncio.TimerHandle | None = around.loop.call_later(init_limit_s, self._init_expired)
+        around.observer.worker_moved(version, "", self.slot.state.value)
+
+    @property
+    def served(self) -> int:
+        """Return how many calls it has been given."""
+        return self._served
+
+    # What the pool asks of it
+
+    def serve(self, call: calls.Call) -> None:
+        """Give it a call; it must be idle."""
+        self._move(slot.Event.ASSIGN)
+        self.call = call
+        self._served += 1
+        around, version, invocation = self._around, self.version, call.invocation
+        self._started_call = around.loop.time()
+        self._tail = report.Tail() if invocation.want_log_tail else None
+        around.observer.invocation_started(invocation)
+        self._platform(report.start(version, invocation.request_id))
+        self._timer = around.loop.call_later(version.timeout_s, self._expired)
+        self._link.send(
+            wire.Invoke(
+                invocation.request_id,
+                int((time.time() + version.timeout_s) * 1000),
+                invocation.invoked_arn,
+                invocation.trace_id,
+                invocation.client_context,
+                invocation.cognito_identity,
+                invocation.tenant_id,
+                invocation.streaming,
+                invocation.payload,
+            )
+        )
+
+    def drain(self) -> None:
+        """Let it finish what it serves, and die; at once where it serves nothing."""
+        if self._move(slot.Event.DRAIN) is slot.State.STOPPING:
+            self._end_process()
+
+    def kill(self, cause: str = "") -> None:
+        """Kill it now; ``cause`` is reported where it ended by its own fault."""
+        self._cause = self._cause or cause
+        self._move(slot.Event.KILL)
+        self._end_process()
+
+    # What it hears from its pipes
+
+    def _heard(self, message: Any) -> None:
+        """Act on a message of the worker's; one that is out of turn is a broken protocol."""
+        kind, state = type(message), self.slot.state
+        if state is slot.State.STOPPING:
+            return
+        serving = self.call
+        if kind is wire.Response and serving is not None and message.request_id == serving.invocation.request_id:
+            self._finish(model.Status.SUCCESS, message.payload, message.content_type, None)
+        elif kind is wire.HandlerError and serving is not None and message.request_id == serving.invocation.request_id:
+            self._finish(model.Status.ERROR, message.payload, "application/json", _printable(message.error_type))
+            if message.fatal and self.slot.state is not slot.State.STOPPING:
+                self.kill()
+        elif state is slot.State.STARTING and kind is wire.Confined:
+            self._become(message)
+        elif state is slot.State.STARTING and kind is wire.Ready:
+            self._ready()
+        elif state is slot.State.STARTING and kind is wire.InitError:
+            self._link.drain_log()
+            self._unstarted(
+                Failure(error_type=_printable(message.error_type), payload=message.payload, init_s=self._init_so_far()),
+                "init",
+            )
+        elif state is slot.State.STARTING and kind is wire.Refused:
+            self._refused(_printable(message.step), _printable(message.reason))
+        else:
+            self._broken(f"{kind.__name__} out of turn")
+
+    def _become(self, confined: wire.Confined) -> None:
+        self._confined = self._around.loop.time()
+        self._process.missing.update(confined.missing)
+        self._platform(report.init_start(self.version))
+        self._link.send(self._around.launcher.assign(self.version, self.stream))
+
+    def _ready(self) -> None:
+        self._stop_timer()
+        now = self._around.loop.time()
+        self.init_s = now - self._confined
+        self.phases = model.Phases(fork=self._confined - self._asked, init=self.init_s)
+        self._link.drain_log()
+        self._move(slot.Event.READY)
+        self._around.owner.worker_ready(self)
+
+    def _logged(self, data: bytes) -> None:
+        if self._tail is not None:
+            self._tail.add(data)
+        self._around.observer.log_written(self.version, self.stream, data)
+
+    def _platform(self, line: bytes) -> None:
+        if line:
+            if self._tail is not None:
+                self._tail.add(line)
+            self._around.observer.log_written(self.version, self.stream, line)
+
+    def _broken(self, reason: str) -> None:
+        """Kill a worker that broke the protocol; one whose pipe only ended is dying, and its exit says how."""
+        if self.slot.state in (slot.State.STOPPING, slot.State.DEAD):
+            return
+        if reason == link.ENDED:
+            self._around.loop.call_later(EXIT_GRACE, self._kill_unless_dead)
+        else:
+            self._kill_unless_dead()
+
+    def _kill_unless_dead(self) -> None:
+        if self.slot.state is slot.State.STARTING:
+            self._unstarted(Failure(fault=faults.broke_protocol(), init_s=self._init_so_far()), "protocol")
+        elif self.call is not None:
+            self._fail(faults.broke_protocol())
+        elif self.slot.state is slot.State.IDLE:
+            self.kill("protocol")
+
+    # What it hears from its process
+
+    def process_exited(self, wait_status: int) -> None:
+        """Hear that the process is gone: what it served, or was to serve, ends with AWS's error."""
+        self._link.drain_log()
+        state = self.slot.state
+        fault = faults.exited(wait_status, out_of_memory=self._process.ran_out_of_memory())
+        if state is slot.State.STARTING:
+            self._unstarted(Failure(fault=fault, init_s=self._init_so_far()), fault.cause)
+        elif self.call is not None:
+            self._fail(fault)
+        elif state is slot.State.IDLE:
+            self._cause = self._cause or fault.cause
+        self._dead()
+
+    def process_failed(self, step: str, reason: str) -> None:
+        """Hear that there is no process, and will be none."""
+        if self.slot.state is slot.State.STARTING:
+            self._refused(step, reason)
+        self._dead()
+
+    def _refused(self, step: str, reason: str) -> None:
+        error = errors.WorkerLost(f"a worker could not be started: {step}: {reason}")
+        self._unstarted(Failure(error=error), "start")
+
+    # Deadlines
+
+    def _init_expired(self) -> None:
+        self._link.drain_log()
+        self._unstarted(
+            Failure(fault=faults.timeout(self.version.timeout_s), init_expired=True, init_s=self._init_so_far()),
+            "timeout",
+        )
+
+    def _expired(self) -> None:
+        self._fail(faults.timeout(self.version.timeout_s))
+
+    # How calls and workers end
+
+    def _finish(self, status: model.Status, payload: bytes, content_type: str, error_type: str | None) -> None:
+        self._stop_timer()
+        self._link.drain_log()
+        call, outcome = self._conclude(status, payload, content_type, error_type)
+        if self._move(slot.Event.FINISH) is slot.State.STOPPING:
+            self._end_process()
+        elif self._served == self._around.max_invocations:
+            self.drain()
+        # First the worker is free again, then its caller hears: who calls again at once finds it warm.
+        self._around.owner.worker_finished(self)
+        call.on_outcome(outcome)
+
+    def _fail(self, fault: faults.Fault) -> None:
+        """End the call and the worker together."""
+        call = self.call
+        assert call is not None
+        self._stop_timer()
+        if self.slot.state is not slot.State.STOPPING:
+            self.kill(fault.cause)
+        self._link.drain_log()
+        document = fault.document(call.invocation.request_id)
+        call, outcome = self._conclude(fault.status, document, "application/json", fault.error_type, fault)
+        call.on_outcome(outcome)
+
+    def _conclude(
+        self,
+        status: model.Status,
+        payload: bytes,
+        content_type: str,
+        error_type: str | None,
+        fault: faults.Fault | None = None,
+    ) -> tuple[calls.Call, model.Outcome]:
+        """Measure the call, write its last lines, and part with it."""
+        call = self.call
+        assert call is not None
+        self.call = None
+        duration = self._around.loop.time() - self._started_call
+        if status is model.Status.TIMEOUT:
+            duration = self.version.timeout_s
+        cold = self._served == 1
+        init_s = self.init_s if cold else None
+        outcome = model.Outcome(
+            status=status,
+            payload=payload,
+            content_type=content_type,
+            error_type=error_type,
+            executed_version=self.version.version,
+            duration_s=duration,
+            billed_ms=math.ceil((duration + (init_s or 0.0)) * 1000),
+            init_s=init_s,
+            max_memory_mb=min(self.version.memory_mb, -(-self._process.memory_peak() // _MB)),
+            start=model.StartKind.PLAIN if cold else model.StartKind.WARM,
+            phases=self._phases_of(call) if cold else _NO_PHASES,
+        )
+        request_id = call.invocation.request_id
+        if fault is not None:
+            self._platform(report.failure(self.version, request_id, fault.status, fault.message, time.time()))
+        self._platform(report.end(self.version, request_id, outcome))
+        self._platform(report.report(self.version, request_id, outcome))
+        if self._tail is not None:
+            outcome = dataclasses.replace(outcome, log_tail=self._tail.value())
+            self._tail = None
+        self._around.observer.invocation_finished(call.invocation, outcome)
+        return call, outcome
+
+    def _phases_of(self, call: calls.Call) -> model.Phases:
+        return dataclasses.replace(self.phases, queue=max(0.0, self._asked - call.arrived))
+
+    def _unstarted(self, failure: Failure, cause: str) -> None:
+        self.kill(cause)
+        self._around.owner.worker_unstarted(self, failure)
+
+    def _init_so_far(self) -> float:
+        return max(0.0, self._around.loop.time() - self._confined)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _end_process(self) -> None:
+        self._stop_timer()
+        self._process.kill()
+
+    def _dead(self) -> None:
+        self._stop_timer()
+        self._move(slot.Event.EXIT)
+        self._link.close()
+        self._process.release()
+        if self._cause:
+            self._around.observer.worker_failed(self.version, self._cause)
+        self._around.observer.log_closed(self.version, self.stream)
+        self._around.owner.worker_dead(self)
+
+    def _move(self, event: slot.Event) -> slot.State:
+        old = self.slot.state
+        new = self.slot.apply(event)
+        if new is not old:
+            self._around.observer.worker_moved(self.version, old.value, new.value)
+        return new
+
+
+_NO_PHASES = model.Phases()
+
+
+def _printable(error_type: str) -> str:
+    """Return an error type that came from a worker, bounded and fit for a header, a log line and a label."""
+    return "".join(c if c.isprintable() else "?" for c in error_type[:256])
