@@ -34,10 +34,11 @@ class Observer(Protocol):
     def worker_failed(self, version: model.Version, cause: str) -> None:
         """A worker ended on its own; ``cause`` is a closed set: exit, signal, oom, timeout, protocol, start, init."""
 
-    def log_written(self, version: model.Version, stream: str, data: bytes) -> None:
-        """Bytes for a log stream: platform lines (START, END, REPORT ...) whole, and the function's output as it came.
+    def log_written(self, version: model.Version, stream: str, data: bytes, *, platform: bool = False) -> None:
+        """Bytes for a log stream: the function's output as it came, or one whole ``platform`` line (START, END ...).
 
-        Chunks of the function's output may end anywhere, even inside a character.
+        Chunks of the function's output may end anywhere, even inside a character. ``platform`` is what tells our
+        lines from a function's that look like them: it is never set for bytes that a worker wrote.
         """
 
     def log_closed(self, version: model.Version, stream: str) -> None:
@@ -65,7 +66,7 @@ class Silent:
     def worker_failed(self, version: model.Version, cause: str) -> None:
         """Do nothing."""
 
-    def log_written(self, version: model.Version, stream: str, data: bytes) -> None:
+    def log_written(self, version: model.Version, stream: str, data: bytes, *, platform: bool = False) -> None:
         """Do nothing."""
 
     def log_closed(self, version: model.Version, stream: str) -> None:
