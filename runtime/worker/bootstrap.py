@@ -1,0 +1,192 @@
+"""A worker's life after the sandbox stands: become a function, import its handler, serve invocations.
+
+Source: awslambdaric, bootstrap.py (run, handle_event_request). What a function raises becomes an error document;
+what it raises past Exception (SystemExit, KeyboardInterrupt) ends the process without an answer, and so does an
+exception that cannot be told (its __str__ raises, its text has lone surrogates): the supervisor reports that as
+Runtime.ExitError, as AWS does. Nothing is imported here after the function's code has run.
+"""
+
+import atexit
+import collections.abc
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+from runtime import wire
+from runtime.worker import channel, context, faults, function_logs, handler, interpreter, marshal_json
+
+_TOO_LARGE = f"Response payload size exceeded maximum allowed payload size ({wire.PAYLOAD_LIMIT} bytes)."
+
+
+def serve(request_fd: int, response_fd: int) -> NoReturn:
+    """Serve the function that the first message names until the supervisor closes the pipe; never return."""
+    status = 1
+    try:
+        _run(channel.Channel(request_fd, response_fd))
+    except channel.Closed:
+        # At once: no thread and no exit handler of the function may keep a worker that is not wanted.
+        os._exit(0)
+    except SystemExit as leaving:
+        status = _exit_status(leaving)
+    except KeyboardInterrupt as error:
+        status = 130
+        _show(error)
+    except BaseException as error:
+        _show(error)
+    _leave(status)
+
+
+def _run(pipe: channel.Channel) -> NoReturn:
+    assign = pipe.receive()
+    interpreter.become(assign)
+    get = os.environ.get
+    log = function_logs.FunctionLog(get("AWS_LAMBDA_LOG_FORMAT"), get("AWS_LAMBDA_LOG_LEVEL"))
+    server = _Server(pipe, log, _find_handler(pipe, log, assign.handler))
+    pipe.send(wire.Ready())
+    is_init = os.getpid() == 1
+    while True:
+        server.answer(pipe.receive())
+        if is_init:
+            _reap()
+
+
+def _find_handler(pipe: channel.Channel, log: function_logs.FunctionLog, name: str) -> Callable[..., Any]:
+    try:
+        return handler.find(name)
+    except faults.Fault as fault:
+        document = fault.document()
+    except Exception as error:
+        document = faults.of_exception(error)
+    log.warn_of_init()
+    log.error(document)
+    _flush()
+    pipe.send(wire.InitError(document["errorType"], marshal_json.to_json(document).encode()))
+    os._exit(1)
+
+
+class _Server:
+    """Serves invocations, one at a time."""
+
+    __slots__ = ("_handler", "_log", "_marshal", "_pipe", "_trace_id")
+
+    def __init__(self, pipe: channel.Channel, log: function_logs.FunctionLog, function: Callable[..., Any]) -> None:
+        self._pipe = pipe
+        self._log = log
+        self._handler = function
+        self._marshal = marshal_json.Marshaller().marshal
+        self._trace_id = os.environ.get("_X_AMZN_TRACE_ID")
+
+    def answer(self, invoke: wire.Invoke) -> None:
+        """Run the handler once and send what came of it."""
+        request_id = invoke.request_id
+        self._log.enter(request_id, invoke.tenant_id)
+        _set_trace_id(invoke.trace_id)
+        try:
+            lambda_context = context.make(
+                request_id,
+                invoke.deadline_ms,
+                invoke.invoked_arn,
+                invoke.client_context,
+                invoke.cognito_identity,
+                invoke.tenant_id,
+            )
+            result = self._handler(marshal_json.unmarshal(invoke.payload), lambda_context)
+            if invoke.streaming:
+                self._stream(request_id, result)
+                _flush()
+                self._pipe.send(wire.End(request_id, "", b""))
+                return
+            payload, content_type = self._marshal(result)
+        except faults.Fault as fault:
+            document = fault.document(request_id)
+        except Exception as error:
+            document = faults.of_exception(error, request_id)
+        else:
+            _flush()
+            if len(payload) > wire.PAYLOAD_LIMIT:
+                self._fail(invoke, faults.TOO_LARGE, _too_large())
+            else:
+                self._pipe.send(wire.Response(request_id, content_type, payload))
+            return
+        self._log.error(document)
+        _flush()
+        self._fail(invoke, document["errorType"], marshal_json.to_json(document).encode())
+
+    def _fail(self, invoke: wire.Invoke, error_type: str, payload: bytes) -> None:
+        if len(payload) > wire.PAYLOAD_LIMIT:
+            error_type, payload = faults.TOO_LARGE, _too_large()
+        kind = wire.End if invoke.streaming else wire.HandlerError
+        self._pipe.send(kind(invoke.request_id, error_type, payload))
+
+    def _stream(self, request_id: str, result: Any) -> None:
+        parts: Iterator[Any] = result if isinstance(result, collections.abc.Iterator) else iter((result,))
+        for part in parts:
+            if isinstance(part, str) and parts is result:
+                data = part.encode()
+            elif isinstance(part, (bytes, bytearray, memoryview)):
+                data = bytes(part)
+            else:
+                data, _ = self._marshal(part)
+            for start in range(0, len(data), wire.PAYLOAD_LIMIT):
+                self._pipe.send(wire.Chunk(request_id, data[start : start + wire.PAYLOAD_LIMIT]))
+
+
+def _too_large() -> bytes:
+    document = {"errorType": faults.TOO_LARGE, "errorMessage": _TOO_LARGE}
+    return marshal_json.to_json(document).encode()
+
+
+def _set_trace_id(trace_id: str | None) -> None:
+    if trace_id is not None:
+        os.environ["_X_AMZN_TRACE_ID"] = trace_id
+    else:
+        os.environ.pop("_X_AMZN_TRACE_ID", None)
+
+
+def _flush() -> None:
+    """Bring what the function printed into the log pipe, before the answer that makes the supervisor read it."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:  # noqa: S112 - closed, replaced or broken by the function: its output, its choice
+            continue
+
+
+def _reap() -> None:
+    """Collect the orphans that fell to pid 1; between invocations only, so that no wait of the function's fails."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return
+
+
+def _exit_status(leaving: SystemExit) -> int:
+    """Return what the interpreter makes of sys.exit's argument."""
+    if leaving.code is None:
+        return 0
+    if isinstance(leaving.code, int):
+        return leaving.code & 0xFF
+    print(leaving.code, file=sys.stderr)  # noqa: T201 - as the interpreter does
+    return 1
+
+
+def _show(error: BaseException) -> None:
+    """Report an exception as the interpreter would, by the hook that the function may have set."""
+    try:
+        tb = faults.without_own_frames(error.__traceback__)
+        sys.excepthook(type(error), error.with_traceback(tb), tb)
+    except BaseException:  # noqa: S110 - an exception that cannot be shown still ends the process
+        pass
+
+
+def _leave(status: int) -> NoReturn:
+    """End the process as the interpreter does: wait for threads, run exit handlers, flush."""
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - what the interpreter itself calls
+        atexit._run_exitfuncs()  # noqa: SLF001
+        _flush()
+    finally:
+        os._exit(status)

@@ -1,0 +1,69 @@
+"""The worker's side of the pipes: blocking, one frame at a time.
+
+Only the process that was forked as the worker may use them: a child that a function forked and that returns
+from the handler would otherwise answer a second time.
+"""
+
+import os
+import struct
+from typing import Any
+
+from runtime import wire
+
+_HEADER = struct.Struct(">I")
+
+
+class Closed(Exception):
+    """The supervisor closed its end: the worker is not needed any more."""
+
+
+class Channel:
+    """Reads what the supervisor orders and writes what came of it."""
+
+    __slots__ = ("_owner", "_request_fd", "_response_fd")
+
+    def __init__(self, request_fd: int, response_fd: int) -> None:
+        self._request_fd = request_fd
+        self._response_fd = response_fd
+        self._owner = os.getpid()
+        os.set_inheritable(request_fd, False)
+        os.set_inheritable(response_fd, False)
+
+    def receive(self) -> Any:
+        """Return the next message, waiting for it; raise Closed at the end of the stream."""
+        if os.getpid() != self._owner:
+            raise Closed
+        (length,) = _HEADER.unpack(self._read(wire.LENGTH_SIZE))
+        if length > wire.FRAME_LIMIT:
+            raise wire.FrameTooLarge(f"a frame of {length} bytes, over the limit of {wire.FRAME_LIMIT}")
+        return wire.parse(self._read(length), wire.SUPERVISOR_MESSAGES)
+
+    def send(self, message: wire.FromWorker) -> None:
+        """Write a message completely; raise Closed when nobody reads any more."""
+        if os.getpid() != self._owner:
+            raise Closed
+        frame = wire.encode(message)
+        try:
+            written = os.write(self._response_fd, frame)
+            if written < len(frame):
+                rest = memoryview(frame)
+                while written < len(frame):
+                    written += os.write(self._response_fd, rest[written:])
+        except BrokenPipeError:
+            raise Closed from None
+
+    def _read(self, size: int) -> bytes | memoryview:
+        data = os.read(self._request_fd, size)
+        if len(data) == size:
+            return data
+        if not data:
+            raise Closed
+        whole = memoryview(bytearray(size))
+        whole[: len(data)] = data
+        done = len(data)
+        while done < size:
+            count = os.readv(self._request_fd, [whole[done:]])
+            if not count:
+                raise Closed
+            done += count
+        return whole

@@ -1,0 +1,69 @@
+"""JSON at the edge of the handler, as AWS's runtime has it: simplejson with AWS's own rules.
+
+Source: awslambdaric, lambda_runtime_marshaller.py. Decimal becomes a number, NaN is allowed in a response and
+not in an event, namedtuples become objects, and since Python 3.12 text is not escaped to ASCII.
+"""
+
+import decimal
+import math
+import os
+from typing import Any
+
+import simplejson
+from simplejson import raw_json
+
+from runtime.worker import faults
+
+_UNESCAPED = frozenset(f"AWS_Lambda_python3.{minor}" for minor in range(12, 20))
+
+
+class Encoder(simplejson.JSONEncoder):
+    """simplejson's encoder, but a Decimal's NaN is ``NaN`` instead of ``-NaN`` or ``sNaN``."""
+
+    def __init__(self) -> None:
+        escaped = os.environ.get("AWS_EXECUTION_ENV") not in _UNESCAPED
+        super().__init__(use_decimal=False, ensure_ascii=escaped, allow_nan=True)
+
+    def default(self, o: Any) -> Any:
+        """Return what stands for an object that JSON does not know; raise TypeError where nothing does."""
+        if isinstance(o, decimal.Decimal):
+            if o.is_nan():
+                return math.nan
+            return raw_json.RawJSON(str(o))
+        return super().default(o)
+
+
+def to_json(value: Any) -> str:
+    """Return the JSON text of one of our own documents."""
+    return Encoder().encode(value)
+
+
+def unmarshal(payload: bytes) -> Any:
+    """Return the event in a payload; raise Fault Runtime.UnmarshalError where it is not JSON."""
+    try:
+        return simplejson.loads(payload)
+    except Exception as error:
+        raise faults.Fault(faults.UNMARSHAL, f"Unable to unmarshal input: {error}") from None
+
+
+class Marshaller:
+    """Turns results into payloads; made once, after the environment is set."""
+
+    __slots__ = ("_encode",)
+
+    def __init__(self) -> None:
+        self._encode = Encoder().encode
+
+    def marshal(self, result: Any) -> tuple[bytes, str]:
+        """Return the payload and its content type; raise Fault Runtime.MarshalError where there is no JSON for it.
+
+        A lone surrogate makes the text impossible to encode and raises UnicodeEncodeError: on Lambda, too, that
+        happens outside of what the runtime reports, and ends the process.
+        """
+        if isinstance(result, bytes):
+            return result, "application/unknown"
+        try:
+            text = self._encode(result)
+        except Exception as error:
+            raise faults.Fault(faults.MARSHAL, f"Unable to marshal response: {error}") from None
+        return text.encode(), "application/json"
