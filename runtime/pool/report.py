@@ -52,7 +52,7 @@ def runtime_version_arn(version: model.Version) -> str:
     return f"arn:aws:lambda:{region}::runtime:{hashlib.sha256(runtime_version(version.runtime).encode()).hexdigest()}"
 
 
-def init_start(version: model.Version, *, now: float, stream: str = "", kind: str = "on-demand") -> bytes:
+def init_start(version: model.Version, now: float, *, stream: str = "", kind: str = "on-demand") -> bytes:
     """Return INIT_START. ``kind`` is AWS_LAMBDA_INITIALIZATION_TYPE; times are Unix time in seconds."""
     arn = runtime_version_arn(version)
     if not version.json_logs:
@@ -72,8 +72,8 @@ def init_start(version: model.Version, *, now: float, stream: str = "", kind: st
 
 def init_report(
     version: model.Version,
-    *,
     now: float,
+    *,
     duration_s: float,
     status: model.Status = model.Status.SUCCESS,
     error_type: str | None = None,
@@ -97,7 +97,7 @@ def init_report(
     return _record(version, level, "platform.initReport", record, now)
 
 
-def start(version: model.Version, request_id: str, *, now: float) -> bytes:
+def start(version: model.Version, request_id: str, now: float) -> bytes:
     """Return START."""
     if not version.json_logs:
         return f"START RequestId: {request_id} Version: {version.version}\n".encode()
@@ -105,7 +105,7 @@ def start(version: model.Version, request_id: str, *, now: float) -> bytes:
     return _record(version, "INFO", "platform.start", record, now)
 
 
-def failure(version: model.Version, request_id: str, status: model.Status, message: str, *, now: float) -> bytes:
+def failure(version: model.Version, request_id: str, status: model.Status, message: str, now: float) -> bytes:
     """Return the line that says how a worker, rather than its handler, ended an invocation.
 
     "<time> <id> Task timed out after 1.00 seconds", or "RequestId: <id> Error: Runtime exited with error: exit status
@@ -119,7 +119,7 @@ def failure(version: model.Version, request_id: str, status: model.Status, messa
     return f"RequestId: {request_id} Error: {message}\nRuntime.ExitError\n".encode()
 
 
-def end(version: model.Version, request_id: str, outcome: model.Outcome, *, now: float) -> bytes:
+def end(version: model.Version, request_id: str, outcome: model.Outcome, now: float) -> bytes:
     """Return END, or in JSON mode platform.runtimeDone."""
     if not version.json_logs:
         return f"END RequestId: {request_id}\n".encode()
@@ -133,7 +133,7 @@ def end(version: model.Version, request_id: str, outcome: model.Outcome, *, now:
 
 
 def report(
-    version: model.Version, request_id: str, outcome: model.Outcome, *, now: float, error_type: str | None = None
+    version: model.Version, request_id: str, outcome: model.Outcome, now: float, *, error_type: str | None = None
 ) -> bytes:
     """Return REPORT. ``error_type`` overrides the outcome's: AWS says Runtime.OutOfMemory here and nowhere else.
 
@@ -160,7 +160,7 @@ def report(
     return _record(version, level, "platform.report", record, now)
 
 
-def logs_dropped(*, as_json: bool, dropped_bytes: int, dropped_records: int, reason: str, now: float) -> bytes:
+def logs_dropped(*, dropped_bytes: int, dropped_records: int, reason: str, now: float, as_json: bool) -> bytes:
     """Return the line that stands where a function's output was dropped; AWS's text logs have no form of it."""
     if not as_json:
         text = f"LOGS_DROPPED Dropped Bytes: {dropped_bytes}\tDropped Records: {dropped_records}\tReason: {reason}\n"
