@@ -1,0 +1,6 @@
+"""Returns its event: the price of a payload, there and back."""
+
+
+def handler(event, context):
+    """Return the event."""
+    return event
