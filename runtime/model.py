@@ -14,7 +14,7 @@ LATEST = "$LATEST"
 frozen = dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 
 
-@frozen
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
     """All that is needed to run one version of a function.
 
@@ -63,7 +63,7 @@ class WorkerKey:
     tenant_id: str | None = None
 
 
-@frozen
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
     """One call of a function version, resolved and admitted. The payload is opaque."""
 
@@ -105,7 +105,7 @@ class StartKind(enum.Enum):
     PROVISIONED = "provisioned"
 
 
-@frozen
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Phases:
     """Where the time of a cold start went, in seconds."""
 
@@ -117,7 +117,7 @@ class Phases:
     """From the assignment until the handler was imported."""
 
 
-@frozen
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What came of an invocation."""
 
