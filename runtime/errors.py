@@ -6,7 +6,7 @@
       ApiError                 the caller's, with AWS's error code and HTTP status
         InvalidParameterValue  ResourceNotFound  ResourceConflict  PreconditionFailed
         RequestTooLarge  InvalidRequestContent  UnsupportedMediaType  TooManyRequests
-        Validation  AccessDenied  ServiceFault  NotBuilt ...
+        Validation  Serialization  AccessDenied  ServiceFault  NotBuilt ...
       WorkerLost               the worker broke: the invocation gets AWS's error for it
       InvalidTransition        ours: a bug
 
@@ -101,6 +101,16 @@ class Validation(ApiError):
     code = "ValidationException"
     status = 400
     message_key = "message"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message, type_=None)
+
+
+class Serialization(ApiError):
+    """The request body could not be read as what the operation takes."""
+
+    code = "SerializationException"
+    status = 400
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message, type_=None)

@@ -1,0 +1,1 @@
+"""What functions exist: names, records, the store, the code store and the rules that change them."""

@@ -1,0 +1,175 @@
+"""Code packages on disk, named by the sha256 of their zip: kept once, unpacked once, never changed.
+
+    packages/<sha256>/code.zip        as it was uploaded (its owner only)
+    packages/<sha256>/unpacked_size   bytes, as text
+    packages/<sha256>/tree/           what a function sees as /var/task, a layer's part of /opt
+    layers/<sha256 of shas>/          the trees of several layers, one over the other: /opt
+    staging/<random>/                 being made; thrown away at start
+
+A package is made in ``staging``, flushed to disk and renamed to its place, so that what has a name is whole, even
+after a power cut. A package goes when no record refers to it, nobody stages it and no worker runs from it.
+"""
+
+import asyncio
+import collections
+import contextlib
+import ctypes
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from runtime.registry import records
+
+Unpack = Callable[[Path, Path, int], Awaitable[int]]
+"""Unpacks (zip, empty folder, limit of unpacked bytes) and returns the bytes unpacked; see ``unpacking``."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class CodeStore:
+    """The packages under a folder. One owner: a second process on the same folder is not foreseen."""
+
+    def __init__(self, root: Path, unpack: Unpack) -> None:
+        self._packages = root / "packages"
+        self._layers = root / "layers"
+        self._staging = root / "staging"
+        self._unpack = unpack
+        self._staged: collections.Counter[str] = collections.Counter()
+        shutil.rmtree(self._staging, ignore_errors=True)
+        for folder in (self._packages, self._layers, self._staging):
+            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+
+    def zip_of(self, sha256: str) -> Path:
+        """Return the path of a package's zip."""
+        return self._packages / sha256 / "code.zip"
+
+    def tree_of(self, sha256: str) -> Path:
+        """Return the folder of a package's files."""
+        return self._packages / sha256 / "tree"
+
+    @contextlib.asynccontextmanager
+    async def stage(self, data: bytes, limit: int) -> AsyncIterator[records.Code]:
+        """Keep a zip and hold it until the block ends, by when a record should refer to it.
+
+        ``limit`` is the greatest number of unpacked bytes. Raises what the unpacker raises.
+        """
+        sha256 = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
+        self._staged[sha256] += 1
+        try:
+            package = self._packages / sha256
+            if not package.exists():
+                await self._make(package, data, limit)
+            unpacked_size = int((package / "unpacked_size").read_text())
+            yield records.Code(sha256=sha256, size=len(data), unpacked_size=unpacked_size)
+        finally:
+            self._staged[sha256] -= 1
+            if not self._staged[sha256]:
+                del self._staged[sha256]
+
+    async def _make(self, package: Path, data: bytes, limit: int) -> None:
+        draft = self._staging / secrets.token_hex(16)
+        tree = draft / "tree"
+        try:
+            await asyncio.to_thread(_write_zip, draft, data)
+            size = await self._unpack(draft / "code.zip", tree, limit)
+            (draft / "unpacked_size").write_text(str(size))
+            await asyncio.to_thread(_publish, draft, package)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, draft, ignore_errors=True)
+
+    async def merge(self, layers: Sequence[str]) -> Path:
+        """Return the folder that holds these packages' trees, later ones over earlier ones; make it if need be."""
+        if len(layers) == 1:
+            return self.tree_of(layers[0])
+        merged = self.merged(layers)
+        if not merged.exists():
+            draft = self._staging / secrets.token_hex(16)
+            try:
+                await asyncio.to_thread(_overlay, [self.tree_of(layer) for layer in layers], draft)
+                await asyncio.to_thread(_publish, draft, merged)
+            finally:
+                await asyncio.to_thread(shutil.rmtree, draft, ignore_errors=True)
+        return merged
+
+    def merged(self, layers: Sequence[str]) -> Path:
+        """Return where ``merge`` puts these packages."""
+        if len(layers) == 1:
+            return self.tree_of(layers[0])
+        return self._layers / hashlib.sha256("+".join(layers).encode()).hexdigest()
+
+    def known(self) -> set[str]:
+        """Return all packages on disk."""
+        return {path.name for path in self._packages.iterdir()}
+
+    async def discard(self, packages: Iterable[str], busy: Collection[Path] = ()) -> None:
+        """Remove packages that nobody refers to, except those that are being staged or are ``busy`` folders."""
+        for sha256 in packages:
+            if self._staged[sha256] or self.tree_of(sha256) in busy:
+                continue
+            doomed = self._staging / secrets.token_hex(16)
+            with contextlib.suppress(FileNotFoundError):
+                (self._packages / sha256).rename(doomed)
+            await asyncio.to_thread(shutil.rmtree, doomed, ignore_errors=True)
+
+    async def discard_merged(self, kept: Collection[Path]) -> None:
+        """Remove merged layers other than those given."""
+        for path in self._layers.iterdir():
+            if path not in kept:
+                doomed = self._staging / secrets.token_hex(16)
+                path.rename(doomed)
+                await asyncio.to_thread(shutil.rmtree, doomed, ignore_errors=True)
+
+
+def _write_zip(draft: Path, data: bytes) -> None:
+    (draft / "tree").mkdir(mode=0o755, parents=True)
+    fd = os.open(draft / "code.zip", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
+
+
+def _publish(draft: Path, place: Path) -> None:
+    """Flush a folder with all in it, then give it its name. Who comes second keeps what is there."""
+    with _opened(draft) as fd:
+        if _libc.syncfs(fd):
+            raise OSError(ctypes.get_errno(), "syncfs", str(draft))
+    try:
+        draft.rename(place)
+    except OSError:
+        if not place.exists():
+            raise
+    with _opened(place.parent) as fd:
+        os.fsync(fd)
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _overlay(trees: Sequence[Path], place: Path) -> None:
+    """Lay trees over each other by hard links; a file hides what an earlier tree has under its name."""
+    place.mkdir(mode=0o755)
+    for tree in trees:
+        for folder, folders, files in os.walk(tree):
+            target = place / Path(folder).relative_to(tree)
+            for name in [*folders, *files]:
+                _lay(Path(folder) / name, target / name)
+
+
+def _lay(source: Path, target: Path) -> None:
+    if source.is_dir() and not source.is_symlink():
+        if target.is_symlink() or target.is_file():
+            target.unlink()
+        target.mkdir(mode=0o755, exist_ok=True)
+        return
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    target.unlink(missing_ok=True)
+    os.link(source, target, follow_symlinks=False)
