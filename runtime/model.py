@@ -7,11 +7,17 @@ clock, no randomness.
 
 import dataclasses
 import enum
+import typing
 from collections.abc import Mapping
 
 LATEST = "$LATEST"
+T = typing.TypeVar("T")
 
-frozen = dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+
+@typing.dataclass_transform(frozen_default=True, kw_only_default=True)
+def frozen(cls: type[T]) -> type[T]:
+    """Make a class of values: frozen, slotted, keyword-only."""
+    return dataclasses.dataclass(frozen=True, slots=True, kw_only=True)(cls)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

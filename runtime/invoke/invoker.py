@@ -11,13 +11,14 @@ from typing import Protocol
 from runtime import errors, model, observer
 from runtime.invoke import admission, router
 from runtime.pool import call as calls
+from runtime.registry import registry
 
 
 class Routes(Protocol):
     """Knows where the calls of a function go."""
 
-    def route(self, function_name: str, qualifier: str | None) -> router.Route:
-        """Return the route of a function's qualifier (None: unqualified); raise ResourceNotFound or another ApiError."""
+    def route(self, function_name: str, qualifier: str | None) -> registry.Route:
+        """Return where the calls of a function's qualifier go (None: unqualified); raise ResourceNotFound."""
 
 
 class Runner(Protocol):
@@ -66,7 +67,7 @@ class Invoker:
 
     def resolve(self, function_name: str, qualifier: str | None) -> model.Version:
         """Return the version that a call would run; raises as ``submit`` does."""
-        return self._routes.route(function_name, qualifier).choose(self._sample())
+        return router.choose(self._routes.route(function_name, qualifier), self._sample())
 
     def submit(
         self,

@@ -42,6 +42,11 @@ class Fault:
     cause: str
     """Of the closed set that ``Observer.worker_failed`` names."""
 
+    @property
+    def reported_type(self) -> str:
+        """Return the error type in the REPORT line: only there AWS says Runtime.OutOfMemory."""
+        return "Runtime.OutOfMemory" if self.cause == "oom" else self.error_type
+
     def document(self, request_id: str) -> bytes:
         """Return AWS's error document for one request."""
         text = f"RequestId: {request_id} Error: {self.message}"

@@ -182,24 +182,21 @@ class Pool:
             return
         call = group.next_call()
         if call is not None:
-            if failure.error is not None:
-                call.on_refused(failure.error)
-            else:
-                self._observer.invocation_started(call.invocation)
-                outcome = failure.outcome(call.invocation.request_id, failed.version.version)
-                self._observer.invocation_finished(call.invocation, outcome)
-                call.on_outcome(outcome)
+            failed.settle(call, failure)
         self._start_for_waiting(group)
         self._note_quiet()
+
+    def worker_lost(self, lost: worker.Worker) -> None:
+        """Never give an idle worker that was killed, or died, to anyone."""
+        if self._idle_until.pop(lost, None) is not None:
+            self._groups[lost.key].idle.remove(lost)
 
     def worker_dead(self, dead: worker.Worker) -> None:
         """Forget a worker."""
         self._alive -= 1
         group = self._groups[dead.key]
         group.workers.discard(dead)
-        if dead in self._idle_until:
-            del self._idle_until[dead]
-            group.idle.remove(dead)
+        self.worker_lost(dead)
         self._drop_if_empty(group)
         self._note_quiet()
         if not self._alive and self._empty is not None and not self._empty.done():

@@ -10,7 +10,6 @@ Times are seconds on the event loop's clock.
 
 import asyncio
 import dataclasses
-import math
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -38,6 +37,9 @@ class Owner(Protocol):
     def worker_unstarted(self, worker: "Worker", failure: "Failure") -> None:
         """Hear that it never became ready."""
 
+    def worker_lost(self, worker: "Worker") -> None:
+        """Hear that it was idle and had to be killed."""
+
     def worker_dead(self, worker: "Worker") -> None:
         """Hear that its process is gone and everything held for it given back; the last call."""
 
@@ -62,7 +64,7 @@ class Failure:
             error_type=fault.error_type if fault else self.error_type,
             executed_version=executed_version,
             init_s=self.init_s,
-            billed_ms=math.ceil(self.init_s * 1000),
+            billed_ms=report.billed_ms(0.0, self.init_s),
             start=model.StartKind.PLAIN,
         )
 
@@ -151,7 +153,7 @@ class Worker:
         self._started_call = around.loop.time()
         self._tail = report.Tail() if invocation.want_log_tail else None
         around.observer.invocation_started(invocation)
-        self._platform(report.start(version, invocation.request_id))
+        self._platform(report.start(version, invocation.request_id, time.time()))
         self._timer = around.loop.call_later(version.timeout_s, self._expired)
         self._link.send(
             wire.Invoke(
@@ -197,7 +199,6 @@ class Worker:
         elif state is slot.State.STARTING and kind is wire.Ready:
             self._ready()
         elif state is slot.State.STARTING and kind is wire.InitError:
-            self._link.drain_log()
             self._unstarted(
                 Failure(error_type=_printable(message.error_type), payload=message.payload, init_s=self._init_so_far()),
                 "init",
@@ -210,7 +211,7 @@ class Worker:
     def _become(self, confined: wire.Confined) -> None:
         self._confined = self._around.loop.time()
         self._process.missing.update(confined.missing)
-        self._platform(report.init_start(self.version))
+        self._platform(report.init_start(self.version, time.time(), stream=self.stream))
         self._link.send(self._around.launcher.assign(self.version, self.stream))
 
     def _ready(self) -> None:
@@ -249,6 +250,7 @@ class Worker:
             self._fail(faults.broke_protocol())
         elif self.slot.state is slot.State.IDLE:
             self.kill("protocol")
+            self._around.owner.worker_lost(self)
 
     # What it hears from its process
 
@@ -278,7 +280,6 @@ class Worker:
     # Deadlines
 
     def _init_expired(self) -> None:
-        self._link.drain_log()
         self._unstarted(
             Failure(fault=faults.timeout(self.version.timeout_s), init_expired=True, init_s=self._init_so_far()),
             "timeout",
@@ -337,28 +338,56 @@ class Worker:
             error_type=error_type,
             executed_version=self.version.version,
             duration_s=duration,
-            billed_ms=math.ceil((duration + (init_s or 0.0)) * 1000),
+            billed_ms=report.billed_ms(duration, init_s),
             init_s=init_s,
             max_memory_mb=min(self.version.memory_mb, -(-self._process.memory_peak() // _MB)),
             start=model.StartKind.PLAIN if cold else model.StartKind.WARM,
             phases=self._phases_of(call) if cold else _NO_PHASES,
         )
-        request_id = call.invocation.request_id
+        return call, self._close_log_of(call, outcome, fault)
+
+    def settle(self, call: calls.Call, failure: Failure) -> None:
+        """End a call that waited for this worker with what kept the worker from starting."""
+        invocation = call.invocation
+        if failure.error is not None:
+            call.on_refused(failure.error)
+            return
+        self._tail = report.Tail() if invocation.want_log_tail else None
+        self._around.observer.invocation_started(invocation)
+        self._platform(report.start(self.version, invocation.request_id, time.time()))
+        outcome = failure.outcome(invocation.request_id, self.version.version)
+        call.on_outcome(self._close_log_of(call, outcome, failure.fault))
+
+    def _close_log_of(self, call: calls.Call, outcome: model.Outcome, fault: faults.Fault | None) -> model.Outcome:
+        """Write the last lines of a call and return its outcome with the tail of its log."""
+        version, request_id, now = self.version, call.invocation.request_id, time.time()
         if fault is not None:
-            self._platform(report.failure(self.version, request_id, fault.status, fault.message, time.time()))
-        self._platform(report.end(self.version, request_id, outcome))
-        self._platform(report.report(self.version, request_id, outcome))
+            self._platform(report.failure(version, request_id, fault.status, fault.message, now))
+        self._platform(report.end(version, request_id, outcome, now))
+        reported = fault.reported_type if fault else None
+        self._platform(report.report(version, request_id, outcome, now, error_type=reported))
         if self._tail is not None:
             outcome = dataclasses.replace(outcome, log_tail=self._tail.value())
             self._tail = None
         self._around.observer.invocation_finished(call.invocation, outcome)
-        return call, outcome
+        return outcome
 
     def _phases_of(self, call: calls.Call) -> model.Phases:
         return dataclasses.replace(self.phases, queue=max(0.0, self._asked - call.arrived))
 
     def _unstarted(self, failure: Failure, cause: str) -> None:
         self.kill(cause)
+        self._link.drain_log()
+        if failure.error is None:
+            fault = failure.fault
+            line = report.init_report(
+                self.version,
+                time.time(),
+                duration_s=failure.init_s,
+                status=fault.status if fault else model.Status.ERROR,
+                error_type=fault.error_type if fault else failure.error_type,
+            )
+            self._platform(line)
         self._around.owner.worker_unstarted(self, failure)
 
     def _init_so_far(self) -> float:

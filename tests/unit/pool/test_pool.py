@@ -1,0 +1,341 @@
+import dataclasses
+import json
+import os
+
+import pytest
+import scripted
+
+from runtime import errors, wire
+
+
+@pytest.fixture
+async def stage():
+    before = set(os.listdir("/proc/self/fd"))
+    one = scripted.Stage()
+    yield one
+    await one.close()
+    assert set(os.listdir("/proc/self/fd")) <= before | {str(max(map(int, os.listdir("/proc/self/fd"))))}
+
+
+async def test_a_call_starts_a_worker_and_the_next_one_finds_it_warm(stage):
+    first = stage.submit()
+    await stage.ready(stage.actors[0])
+    await stage.answer(stage.actors[0], b'"a"')
+    outcome = await first
+    assert (outcome.payload, outcome.start.value, outcome.init_s is not None) == (b'"a"', "plain", True)
+    second = stage.submit()
+    await stage.answer(stage.actors[0], b'"b"')
+    outcome = await second
+    assert (outcome.payload, outcome.start.value, outcome.init_s) == (b'"b"', "warm", None)
+    assert len(stage.actors) == 1
+
+
+async def test_a_burst_starts_one_worker_a_call(stage):
+    calls = [stage.submit() for _ in range(5)]
+    assert len(stage.actors) == 5
+    for actor in stage.actors:
+        await stage.ready(actor)
+    for actor in stage.actors:
+        await stage.answer(actor)
+    assert {(await call).payload for call in calls} == {b"1"}
+    assert stage.pool.statistics()["idle"] == 5
+
+
+async def test_a_waiting_call_takes_a_worker_that_frees_up_before_its_own_is_ready(stage):
+    first = stage.submit()
+    await stage.ready(stage.actors[0])
+    request = await stage.request(stage.actors[0])
+    second = stage.submit()
+    assert len(stage.actors) == 2
+    stage.actors[0].say(wire.Response(request.request_id, "application/json", b"1"))
+    await first
+    await stage.answer(stage.actors[0], b"2")
+    assert (await second).payload == b"2"
+    await stage.ready(stage.actors[1])
+    await scripted.until(lambda: stage.pool.statistics()["idle"] == 2)
+
+
+async def test_the_most_recently_used_worker_is_taken_first(stage):
+    calls = [stage.submit(), stage.submit()]
+    for actor in stage.actors:
+        await stage.ready(actor)
+    await stage.answer(stage.actors[0])
+    await calls[0]
+    await stage.answer(stage.actors[1])
+    await calls[1]
+    third = stage.submit()
+    await stage.answer(stage.actors[1])
+    assert (await third).start.value == "warm"
+
+
+async def test_workers_of_another_generation_or_tenant_are_never_used(stage):
+    first = stage.submit()
+    await stage.ready(stage.actors[0])
+    await stage.answer(stage.actors[0])
+    await first
+    for fields in (
+        {"version": dataclasses.replace(scripted.VERSION, generation="g2")},
+        {"version": dataclasses.replace(scripted.VERSION, code_sha256="two")},
+        {"version": dataclasses.replace(scripted.VERSION, version="1")},
+        {"tenant_id": "t"},
+    ):
+        count = len(stage.actors)
+        stage.submit(**fields)
+        assert len(stage.actors) == count + 1
+
+
+async def test_an_init_error_is_the_result_of_the_call_that_waited_and_the_next_starts_afresh(stage):
+    first, second = stage.submit(), stage.submit()
+    document = b'{"errorMessage":"no","errorType":"Runtime.ImportModuleError"}'
+    actor = stage.actors[0]
+    actor.say(wire.Confined({}))
+    actor.log("printed during init\n")
+    actor.say(wire.InitError("Runtime.ImportModuleError", document))
+    outcome = await first
+    assert (outcome.payload, outcome.error_type) == (document, "Runtime.ImportModuleError")
+    assert b"printed during init" in stage.listener.logs
+    assert actor.killed
+    assert not second.done()
+    await stage.ready(stage.actors[1])
+    await stage.answer(stage.actors[1])
+    assert (await second).error_type is None
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (0, "Runtime exited without providing a reason"),
+        (256, "Runtime exited with error: exit status 1"),
+        (9, "Runtime exited with error: signal: killed"),
+    ],
+)
+async def test_a_worker_that_dies_ends_its_call_with_awss_error_and_its_last_line(stage, status, message):
+    call = stage.submit(want_log_tail=True)
+    actor = stage.actors[0]
+    await stage.ready(actor)
+    request = await stage.request(actor)
+    actor.log("last words")
+    actor.exit(status)
+    outcome = await call
+    assert json.loads(outcome.payload) == {
+        "errorType": "Runtime.ExitError",
+        "errorMessage": f"RequestId: {request.request_id} Error: {message}",
+    }
+    assert b"last words" in outcome.log_tail
+    assert b"REPORT RequestId" in outcome.log_tail
+    again = stage.submit()
+    await stage.ready(stage.actors[1])
+    await stage.answer(stage.actors[1])
+    assert (await again).error_type is None
+
+
+async def test_an_oom_kill_is_counted_as_one(stage):
+    call = stage.submit()
+    actor = stage.actors[0]
+    await stage.ready(actor)
+    await stage.request(actor)
+    actor.oom = True
+    actor.exit(9)
+    assert (await call).error_type == "Runtime.ExitError"
+    assert stage.listener.failures == ["oom"]
+
+
+async def test_the_deadline_is_the_supervisors(stage):
+    call = stage.submit(version=dataclasses.replace(scripted.VERSION, timeout_s=0.01))
+    actor = stage.actors[0]
+    await stage.ready(actor)
+    request = await stage.request(actor)
+    outcome = await call
+    assert outcome.error_type == "Sandbox.Timedout"
+    assert json.loads(outcome.payload)["errorMessage"] == (
+        f"RequestId: {request.request_id} Error: Task timed out after 0.01 seconds"
+    )
+    assert actor.killed
+    # What it still says counts for nothing.
+    actor.say(wire.Response(request.request_id, "application/json", b'"late"'))
+    actor.exit(9)
+    assert stage.listener.failures == ["timeout"]
+
+
+async def test_init_that_takes_too_long_is_run_once_more_within_the_functions_timeout():
+    stage = scripted.Stage(init_timeout_s=0.01)
+    call = stage.submit(version=dataclasses.replace(scripted.VERSION, timeout_s=0.02))
+    await scripted.until(lambda: len(stage.actors) == 2)
+    assert stage.actors[0].killed
+    assert not call.done()
+    outcome = await call
+    assert outcome.error_type == "Sandbox.Timedout"
+    assert len(stage.actors) == 2
+    await stage.close()
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"\xff\xff\xff\xff",
+        b"\x00\x00\x00\x01\xc1",
+        wire.encode(wire.Response("another", "application/json", b"1")),
+        wire.encode(wire.Ready()),
+        wire.encode(wire.Confined({})),
+        wire.encode(wire.Invoke("r", 0, "", None, None, None, None, False, b"")),  # noqa: FBT003
+    ],
+)
+async def test_a_busy_worker_that_breaks_the_protocol_is_killed_and_its_caller_gets_an_error(stage, frame):
+    call = stage.submit()
+    actor = stage.actors[0]
+    await stage.ready(actor)
+    await stage.request(actor)
+    actor.write_raw(frame)
+    assert (await call).error_type == "Runtime.ExitError"
+    assert actor.killed
+    actor.exit(9)
+    assert stage.listener.failures == ["protocol"]
+
+
+async def test_an_idle_worker_that_speaks_is_killed_and_not_heard_by_the_next_caller(stage):
+    first = stage.submit()
+    actor = stage.actors[0]
+    await stage.ready(actor)
+    await stage.answer(actor)
+    await first
+    actor.say(wire.Response("r2", "application/json", b'"forged"'))
+    await scripted.until(lambda: actor.killed)
+    second = stage.submit()
+    await stage.ready(stage.actors[1])
+    await stage.answer(stage.actors[1], b'"true"')
+    assert (await second).payload == b'"true"'
+
+
+async def test_a_second_answer_kills_the_worker_and_reaches_nobody(stage):
+    first = stage.submit()
+    actor = stage.actors[0]
+    await stage.ready(actor)
+    request = await stage.request(actor)
+    actor.write_raw(wire.encode(wire.Response(request.request_id, "application/json", b"1")) * 2)
+    assert (await first).payload == b"1"
+    await scripted.until(lambda: actor.killed)
+
+
+async def test_a_worker_that_cannot_be_confined_refuses_the_call_with_the_steps_name(stage):
+    call = stage.submit()
+    stage.actors[0].say(wire.Refused("seccomp", 22, "Invalid argument"))
+    with pytest.raises(errors.WorkerLost, match="seccomp: Invalid argument"):
+        await call
+
+
+async def test_a_launch_that_cannot_be_tried_refuses_the_call(stage):
+    stage.launcher.error = errors.WorkerLost("there is no zygote")
+    with pytest.raises(errors.WorkerLost, match="no zygote"):
+        await stage.submit()
+
+
+async def test_without_room_the_worker_idle_longest_is_evicted(stage):
+    first = stage.submit()
+    await stage.ready(stage.actors[0])
+    await stage.answer(stage.actors[0])
+    await first
+    stage.launcher.room = False
+    stage.submit(version=dataclasses.replace(scripted.VERSION, function_name="g"))
+    assert stage.actors[0].killed
+    assert len(stage.actors) == 2
+
+
+async def test_without_room_and_without_idle_workers_the_call_is_throttled(stage):
+    stage.launcher.room = False
+    with pytest.raises(errors.TooManyRequests):
+        await stage.submit()
+
+
+async def test_a_retired_generation_serves_who_waited_and_then_goes(stage):
+    busy_call, waiting = stage.submit(), stage.submit()
+    await stage.ready(stage.actors[0])
+    await stage.request(stage.actors[0])
+    stage.pool.retire("f", keep=lambda key: key.generation != "g1")
+    stage.actors[0].say(wire.Response("r1", "application/json", b'"old"'))
+    assert (await busy_call).payload == b'"old"'
+    await stage.answer(stage.actors[0], b'"old too"')
+    assert (await waiting).payload == b'"old too"'
+    await scripted.until(lambda: stage.actors[0].killed)
+
+
+async def test_idle_workers_of_a_retired_generation_die_at_once_and_others_stay(stage):
+    first = stage.submit()
+    second = stage.submit(version=dataclasses.replace(scripted.VERSION, generation="g2"))
+    for actor in stage.actors:
+        await stage.ready(actor)
+        await stage.answer(actor)
+    await first
+    await second
+    stage.pool.retire("f", keep=lambda key: key.generation == "g2")
+    assert [actor.killed for actor in stage.actors] == [True, False]
+
+
+async def test_a_call_that_nobody_waits_for_any_more_is_not_run(stage):
+    first = stage.submit()
+    first.call.cancelled = True
+    await stage.ready(stage.actors[0])
+    await scripted.until(lambda: stage.pool.statistics()["idle"] == 1)
+    assert not first.done()
+    assert not [message for message in stage.actors[0].hear() if isinstance(message, wire.Invoke)]
+
+
+async def test_idle_workers_are_reaped_when_their_time_is_up():
+    stage = scripted.Stage(idle_ttl_s=0.01)
+    call = stage.submit()
+    await stage.ready(stage.actors[0])
+    await stage.answer(stage.actors[0])
+    await call
+    await scripted.until(lambda: stage.actors[0].killed)
+    await stage.close()
+
+
+async def test_a_worker_is_replaced_after_its_number_of_calls():
+    stage = scripted.Stage(max_invocations=2)
+    for number in range(2):
+        call = stage.submit()
+        if not number:
+            await stage.ready(stage.actors[0])
+        await stage.answer(stage.actors[0])
+        await call
+    assert stage.actors[0].killed
+    stage.submit()
+    assert len(stage.actors) == 2
+    await stage.close()
+
+
+async def test_drain_waits_for_the_last_call(stage):
+    call = stage.submit()
+    await stage.ready(stage.actors[0])
+    assert not await stage.pool.drain(0.01)
+    await stage.answer(stage.actors[0])
+    assert await stage.pool.drain(10)
+    assert call.done()
+
+
+async def test_the_log_of_a_call_lies_between_its_platform_lines(stage):
+    call = stage.submit(want_log_tail=True)
+    actor = stage.actors[0]
+    await stage.ready(actor)
+    request = await stage.request(actor)
+    actor.log("hello\n")
+    actor.say(wire.Response(request.request_id, "application/json", b"1"))
+    lines = (await call).log_tail.decode().splitlines()
+    assert lines[0] == "START RequestId: r1 Version: $LATEST"
+    assert lines[1:3] == ["hello", "END RequestId: r1"]
+    assert lines[3].startswith("REPORT RequestId: r1\tDuration: ")
+    assert "Max Memory Used: 30 MB" in lines[3]
+
+
+async def test_what_starts_finishes_exactly_once_however_it_ends(stage):
+    calls = [stage.submit() for _ in range(3)]
+    answering, failing, dying = stage.actors
+    failing.say(wire.InitError("E", b"{}"))
+    assert (await calls[0]).error_type == "E"
+    await stage.ready(answering)
+    await stage.answer(answering)
+    await calls[1]
+    dying.exit(256)
+    if not calls[2].done():
+        await stage.answer(answering)
+    await calls[2]
+    assert stage.listener.started == len(stage.listener.outcomes) == 3
