@@ -1,7 +1,7 @@
 """The settings: one frozen value, read once at start."""
 
 from runtime.config.interpreters import find as find_interpreters
-from runtime.config.sources import default_state_dir, keys, load, resolve
+from runtime.config.sources import default_state_dir, known_keys, load, resolve
 from runtime.config.values import AsyncInvoke, Aws, Logs, Pool, Sandbox, Settings
 
 __all__ = [
@@ -13,7 +13,7 @@ __all__ = [
     "Settings",
     "default_state_dir",
     "find_interpreters",
-    "keys",
+    "known_keys",
     "load",
     "resolve",
 ]

@@ -6,6 +6,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+OLDEST = 11
+"""The worker's side needs python3.11; an older interpreter would not even start it."""
+
+_PROGRAM = re.compile(r"python3\.(\d+)")
 _VERSION_FOLDER = re.compile(r"3\.(\d+)\.(\d+)")
 
 
@@ -16,25 +20,25 @@ def find(named: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]
     come before PATH, where pyenv puts shims: shell scripts that choose a version by the current folder.
     Nothing is executed.
     """
-    found = {f"python{name}": path for name, path in _on_path(environ.get("PATH", ""))}
-    found |= {f"python{name}": path for name, path in _of_pyenv(environ)}
-    found[f"python3.{sys.version_info.minor}"] = sys.executable
-    found |= named
-    return dict(sorted(found.items(), key=lambda item: int(item[0].partition(".")[2])))
+    found = dict(_on_path(environ.get("PATH", "")))
+    found |= dict(_of_pyenv(environ))
+    found[sys.version_info.minor] = sys.executable
+    offered = {f"python3.{minor}": path for minor, path in sorted(found.items()) if minor >= OLDEST}
+    return {**offered, **named}
 
 
-def _on_path(path: str) -> Iterator[tuple[str, str]]:
+def _on_path(path: str) -> Iterator[tuple[int, str]]:
     # Last folder first, so that the first one on PATH has the last word.
     for folder in reversed(path.split(os.pathsep)):
         if not folder.startswith("/") or Path(folder).name == "shims":
             continue
         for candidate in Path(folder).glob("python3.*"):
-            name = candidate.name.removeprefix("python")
-            if re.fullmatch(r"3\.\d+", name) and os.access(candidate, os.X_OK):
-                yield name, str(candidate)
+            version = _PROGRAM.fullmatch(candidate.name)
+            if version and os.access(candidate, os.X_OK):
+                yield int(version[1]), str(candidate)
 
 
-def _of_pyenv(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _of_pyenv(environ: Mapping[str, str]) -> Iterator[tuple[int, str]]:
     root = environ.get("PYENV_ROOT") or str(Path(environ.get("HOME") or "/nonexistent") / ".pyenv")
     installed = []
     for folder in Path(root).glob("versions/3.*"):
@@ -43,4 +47,4 @@ def _of_pyenv(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         if version and os.access(executable, os.X_OK):
             installed.append((int(version[1]), int(version[2]), str(executable)))
     for minor, _, path in sorted(installed):
-        yield f"3.{minor}", path
+        yield minor, path

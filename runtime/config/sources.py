@@ -12,7 +12,7 @@ import difflib
 import tomllib
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,9 +24,7 @@ CLIENT_VARIABLES = frozenset({"HOTFORK_CONFIG", "HOTFORK_URL", "HOTFORK_OUTPUT"}
 """Read by the command line itself; not settings of the server."""
 
 
-def load(
-    flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None, *, is_root: bool
-) -> values.Settings:
+def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None, *, is_root: bool) -> values.Settings:
     """Read the file, if any, and return the settings; raise ConfigError naming the key that is wrong."""
     document: dict[str, Any] = {}
     if file is not None:
@@ -73,7 +71,7 @@ def default_state_dir(environ: Mapping[str, str], *, is_root: bool) -> Path:
     return Path(environ.get("HOME") or "/tmp") / ".local/state/hotfork"  # noqa: S108 - homeless, still usable
 
 
-def keys() -> dict[str, Any]:
+def known_keys() -> dict[str, Any]:
     """Return the type of every setting by its dotted key."""
     return dict(_KEYS)
 
@@ -91,7 +89,7 @@ _GROUPS = frozenset(key.partition(".")[0] for key in _KEYS if "." in key)
 _VARIABLES = {PREFIX + key.replace(".", "_").upper(): key for key in _KEYS}
 
 
-def _unknown(name: str, known: Mapping[str, Any], where: str) -> errors.ConfigError:
+def _unknown(name: str, known: Iterable[str], where: str) -> errors.ConfigError:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
     return errors.ConfigError(f"unknown setting {name!r} in {where}: the nearest known one is {near[0]!r}")
 
@@ -99,10 +97,14 @@ def _unknown(name: str, known: Mapping[str, Any], where: str) -> errors.ConfigEr
 def _from_document(document: Mapping[str, Any], where: str) -> dict[str, Any]:
     found = {}
     for name, value in document.items():
-        if name in _GROUPS and isinstance(value, dict):
+        if name in _GROUPS:
+            if not isinstance(value, dict):
+                raise errors.ConfigError(f"{name} in {where} must be a table")
             entries = {f"{name}.{inner}": entry for inner, entry in value.items()}
-        else:
+        elif name in _KEYS:
             entries = {name: value}
+        else:
+            raise _unknown(name, {key.partition(".")[0] for key in _KEYS}, where)
         for key, entry in entries.items():
             if key not in _KEYS:
                 raise _unknown(key, _KEYS, where)

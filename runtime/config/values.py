@@ -158,10 +158,7 @@ def check(settings: Settings) -> None:
         demand(_URL.match(url), f"aws: {url!r} is not a URL such as http://127.0.0.1:9324")
     classes = settings.pool.memory_classes_mb
     demand(
-        classes
-        and list(classes) == sorted(set(classes))
-        and classes[0] >= 1
-        and classes[-1] == MEMORY_CLASSES_MB[-1],
+        classes and list(classes) == sorted(set(classes)) and classes[0] >= 1 and classes[-1] == MEMORY_CLASSES_MB[-1],
         "pool.memory_classes_mb must rise, and end with 10240, so that every function has a class",
     )
     last_uid = settings.sandbox.uid_base + settings.sandbox.uid_count - 1
