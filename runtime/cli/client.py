@@ -60,11 +60,11 @@ class Client:
 
     def __init__(self, url: str | None = None) -> None:
         self.url = server_url(url, os.environ)
-        parts = urllib.parse.urlsplit(self.url)
         try:
+            parts = urllib.parse.urlsplit(self.url)
             port = parts.port
         except ValueError:
-            port = None
+            parts, port = urllib.parse.urlsplit(""), None
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise click.UsageError(f"{self.url!r} is not a URL such as http://127.0.0.1:3001")
         self._secure = parts.scheme == "https"

@@ -32,8 +32,8 @@ def deploy(
     """Create or update a function from a folder or a zip file, and wait until it is active.
 
     A file function.toml in the folder may hold handler, runtime, memory, timeout, description and a table
-    [environment]; options go before it. An update leaves alone what neither names; --env K=V replaces all
-    variables that the function has.
+    [environment]; options go before it. An update leaves alone what neither names; if one of them names
+    variables, these are all that the function has afterwards.
     """
     overrides = {**options, "environment": _environment(variables)}
     try:

@@ -81,6 +81,8 @@ def read(source: Path, name: str | None = None, overrides: Mapping[str, Any] | N
     if source.is_dir():
         settings = _manifest(source / MANIFEST)
         files = list(_files(source))
+        if not files:
+            raise PackageError(f"there is no file to deploy in {source}")
         zip_file = _zip(source, files)
         entries = len(files)
         names = {file.relative_to(source).as_posix() for file in files}
