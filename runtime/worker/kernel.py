@@ -1,0 +1,213 @@
+"""The Linux system calls that Python 3.11 lacks, one thin function each.
+
+Every function raises OSError with the errno and the call's name. They go through ``PyDLL``: the interpreter's lock is
+kept, because zygote and workers-to-be have one thread and a call is over in microseconds. Numbers from the kernel's
+``syscall.tbl``; calls newer than Linux 5.1 have the same number on every architecture.
+"""
+
+import ctypes
+import os
+import platform
+from collections.abc import Mapping
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MS_REC = 0x4000
+MS_PRIVATE = 0x40000
+MNT_DETACH = 2
+
+RDONLY = 0x1
+NOSUID = 0x2
+NODEV = 0x4
+NOEXEC = 0x8
+"""Attributes of mounts (mount_setattr(2), MOUNT_ATTR_*)."""
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_CAPBSET_DROP = 24
+PR_SET_NO_NEW_PRIVS = 38
+PR_SET_CHILD_SUBREAPER = 36
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+
+SECCOMP_SET_MODE_FILTER = 1
+
+_AT_EMPTY_PATH = 0x1000
+_AT_RECURSIVE = 0x8000
+_OPEN_TREE_CLONE = 0x1
+_MOVE_MOUNT_F_EMPTY_PATH = 0x4
+_FSCONFIG_SET_FLAG = 0
+_FSCONFIG_SET_STRING = 1
+_FSCONFIG_CMD_CREATE = 6
+_CLOEXEC = 1
+"""Of fsopen and fsmount; open_tree takes O_CLOEXEC."""
+
+_NUMBERS = {
+    "x86_64": {
+        "capset": 126,
+        "mount": 165,
+        "pivot_root": 155,
+        "prctl": 157,
+        "seccomp": 317,
+        "setns": 308,
+        "umount2": 166,
+        "unshare": 272,
+    },
+    "aarch64": {
+        "capset": 91,
+        "mount": 40,
+        "pivot_root": 41,
+        "prctl": 167,
+        "seccomp": 277,
+        "setns": 268,
+        "umount2": 39,
+        "unshare": 97,
+    },
+}
+_COMMON = {
+    "open_tree": 428,
+    "move_mount": 429,
+    "fsopen": 430,
+    "fsconfig": 431,
+    "fsmount": 432,
+    "mount_setattr": 442,
+    "close_range": 436,
+    "landlock_create_ruleset": 444,
+    "landlock_add_rule": 445,
+    "landlock_restrict_self": 446,
+}
+
+MACHINE = platform.machine()
+"""Architecture: the supported ones are the keys of _NUMBERS."""
+_NUMBER = {**_COMMON, **_NUMBERS.get(MACHINE, {})}
+
+_syscall = ctypes.PyDLL(None, use_errno=True).syscall
+_syscall.restype = ctypes.c_long
+_syscall.argtypes = [ctypes.c_long]
+
+
+def _call(name: str, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | None) -> int:
+    values = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
+    result: int = _syscall(_NUMBER[name], *values)
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{name}: {os.strerror(code)}")
+    return result
+
+
+def _path(path: str) -> bytes:
+    return os.fsencode(path)
+
+
+def unshare(flags: int) -> None:
+    """Leave the namespaces that ``flags`` (CLONE_NEW*) name, for new ones."""
+    _call("unshare", flags)
+
+
+def setns(fd: int, kind: int) -> None:
+    """Join the namespace of ``kind`` (CLONE_NEW*) that ``fd`` names."""
+    _call("setns", fd, kind)
+
+
+def make_private(path: str) -> None:
+    """Cut the mount at ``path`` and all below it off from propagation in either direction."""
+    _call("mount", None, _path(path), None, MS_REC | MS_PRIVATE, None)
+
+
+def unmount(path: str) -> None:
+    """Detach the mount at ``path`` now; it goes when nothing uses it any more."""
+    _call("umount2", _path(path), MNT_DETACH)
+
+
+def pivot_root(new: str, old: str) -> None:
+    """Make ``new`` the root and move the old one to ``old``."""
+    _call("pivot_root", _path(new), _path(old))
+
+
+def clone_tree(path: str, *, recursive: bool = False) -> int:
+    """Return a descriptor of a detached copy of the mount at ``path`` (a bind mount without a place yet)."""
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | (_AT_RECURSIVE if recursive else 0)
+    return _call("open_tree", -100, _path(path), flags)
+
+
+def clone_mount(fd: int) -> int:
+    """Return a detached copy of the mount ``fd``. Of a detached mount: since Linux 6.15, EINVAL before."""
+    return _call("open_tree", fd, b"", _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_EMPTY_PATH)
+
+
+def place_mount(fd: int, path: str) -> None:
+    """Attach the detached mount ``fd`` at ``path``."""
+    _call("move_mount", fd, b"", -100, _path(path), _MOVE_MOUNT_F_EMPTY_PATH)
+
+
+def restrict_mount(fd: int, attributes: int, *, recursive: bool = False) -> None:
+    """Add attributes (RDONLY, NOSUID ...) to the mount ``fd``."""
+    values = ctypes.create_string_buffer(attributes.to_bytes(8, "little") + bytes(24), 32)
+    _call("mount_setattr", fd, b"", _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0), values, 32)
+
+
+def new_filesystem(kind: str, options: Mapping[str, str | None], attributes: int) -> int:
+    """Return a detached mount of a new filesystem. An option that is None is a flag."""
+    context = _call("fsopen", kind.encode(), _CLOEXEC)
+    try:
+        for key, value in options.items():
+            if value is None:
+                _call("fsconfig", context, _FSCONFIG_SET_FLAG, key.encode(), None, 0)
+            else:
+                _call("fsconfig", context, _FSCONFIG_SET_STRING, key.encode(), value.encode(), 0)
+        _call("fsconfig", context, _FSCONFIG_CMD_CREATE, None, None, 0)
+        return _call("fsmount", context, _CLOEXEC, attributes)
+    finally:
+        os.close(context)
+
+
+def prctl(option: int, argument: int = 0) -> None:
+    """Set one attribute of the process (PR_*)."""
+    _call("prctl", option, argument, 0, 0, 0)
+
+
+def close_from(fd: int) -> None:
+    """Close every descriptor from ``fd`` on."""
+    _call("close_range", fd, 0xFFFFFFFF, 0)
+
+
+def drop_capabilities() -> None:
+    """Empty the permitted, effective and inheritable sets."""
+    # struct __user_cap_header_struct of _LINUX_CAPABILITY_VERSION_3, then two empty data structs.
+    header = (0x20080522).to_bytes(4, "little") + bytes(4)
+    _call("capset", header, bytes(24))
+
+
+def load_filter(program: bytes) -> None:
+    """Load a seccomp filter: ``program`` is an array of struct sock_filter."""
+    body = ctypes.create_string_buffer(program, len(program))
+    # struct sock_fprog: a 16-bit length, padding, a pointer.
+    head = (len(program) // 8).to_bytes(8, "little") + ctypes.addressof(body).to_bytes(8, "little")
+    _call("seccomp", SECCOMP_SET_MODE_FILTER, 0, head)
+
+
+def landlock_abi() -> int:
+    """Return the version of Landlock's ABI. Raises OSError where the kernel has none."""
+    return _call("landlock_create_ruleset", None, 0, 1)
+
+
+def landlock_create(attributes: bytes) -> int:
+    """Return a descriptor of a new ruleset: ``attributes`` is struct landlock_ruleset_attr."""
+    return _call("landlock_create_ruleset", attributes, len(attributes), 0)
+
+
+def landlock_allow(ruleset: int, rights: int, fd: int) -> None:
+    """Allow ``rights`` on what ``fd`` names and all below it."""
+    # struct landlock_path_beneath_attr, packed.
+    _call("landlock_add_rule", ruleset, 1, rights.to_bytes(8, "little") + fd.to_bytes(4, "little"), 0)
+
+
+def landlock_restrict(ruleset: int) -> None:
+    """Confine this process by a ruleset."""
+    _call("landlock_restrict_self", ruleset, 0)

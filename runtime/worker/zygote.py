@@ -1,0 +1,198 @@
+"""The zygote's main: a small, warm, single-threaded process that forks workers on order.
+
+It is executed with an empty environment and one descriptor, a SOCK_SEQPACKET socket to the supervisor. It imports
+everything a worker needs, makes its namespaces and its root, and then serves orders until the socket ends; with it,
+pid 1 of its pid namespace, everything it forked ends. It runs no function's code and holds no secret.
+
+    mode "root"   namespaces by privilege; each worker gets a uid of its own
+    mode "user"   the same inside a user namespace, for a supervisor without privilege
+    mode "bare"   no namespaces: workers are confined by ids, Landlock, seccomp and limits only
+"""
+
+import dataclasses
+import errno
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+from typing import NoReturn
+
+from runtime import wire
+from runtime.worker import bootstrap, kernel, root, sandbox, seccomp
+
+_ANCILLARY = socket.CMSG_SPACE(64 * 4)
+_BARE = "mode bare makes no namespaces"
+_ABSENT_IN_BARE = ("pid", "namespaces", "network", "proc", "mounts", "hostname")
+_PATHS_IN_BARE = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/ssl/certs", "/etc/localtime")
+
+
+def main(arguments: list[str]) -> NoReturn:
+    """Run a zygote. Arguments: control descriptor, mode, library (used by the caller), SDK folder, parent's pid."""
+    fd, mode, _library, sdk, parent = arguments
+    control = socket.socket(fileno=int(fd))
+    sys.argv[:] = [""]
+    step = "start"
+    try:
+        _die_with(int(parent))
+        step = "namespaces"
+        if mode != "bare":
+            _enter_namespaces(mode, control)
+            step = "root"
+            kernel.unshare(kernel.CLONE_NEWNS)
+            kernel.make_private("/")
+            root.enter(sdk)
+        step = "setting"
+        zygote = Zygote(control, _setting(mode, sdk))
+    except Exception as error:
+        code = error.errno or 0 if isinstance(error, OSError) else 0
+        reason = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+        control.sendall(wire.encode(wire.ZygoteFailed(step, code, reason)))
+        os._exit(sandbox.REFUSED)
+    zygote.serve()
+    os._exit(0)
+
+
+def _die_with(parent: int) -> None:
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)  # it died before the kernel knew of our wish
+
+
+def _enter_namespaces(mode: str, control: socket.socket) -> None:
+    """Go on as pid 1 of a new pid namespace, in mode "user" of a user namespace with root's rights in it as well."""
+    if mode == "user":
+        uid, gid = os.getuid(), os.getgid()
+        # Together, so that the pid namespace is the user namespace's: leaving and joining it needs that.
+        kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWPID)
+        sandbox.write_maps(0, uid, 0, gid)
+    else:
+        kernel.unshare(kernel.CLONE_NEWPID)
+    pid = os.fork()
+    if pid:
+        control.close()
+        _, status = os.waitpid(pid, 0)
+        os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+    # Should the parent be dead already, the end of the control socket tells.
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _setting(mode: str, sdk: str) -> sandbox.Setting:
+    absent: dict[str, str] = {}
+    readable: tuple[str, ...] = ()
+    if mode == "bare":
+        absent = dict.fromkeys(_ABSENT_IN_BARE, _BARE)
+        readable = (*_PATHS_IN_BARE, *root.interpreter_folders(), *([sdk] if sdk else []))
+    try:
+        abi = kernel.landlock_abi()
+    except OSError as error:
+        abi = 0
+        absent["landlock"] = f"the kernel has none: {error}"
+    return sandbox.Setting(mode, seccomp.program(kernel.MACHINE), abi, readable, absent)
+
+
+@dataclasses.dataclass(slots=True)
+class Zygote:
+    """Serves orders; ``workers`` maps the pids of living workers to their slots."""
+
+    control: socket.socket
+    setting: sandbox.Setting
+    workers: dict[int, int] = dataclasses.field(default_factory=dict)
+    own_pids: int = -1
+    """Descriptor of the zygote's own pid namespace."""
+    wakeup: int = -1
+
+    def serve(self) -> None:
+        """Serve until the control socket ends."""
+        os.umask(0o022)
+        if self.setting.mode != "bare":
+            self.own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self.wakeup, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, _ignore)
+        poll = select.poll()
+        poll.register(self.control, select.POLLIN)
+        poll.register(self.wakeup, select.POLLIN)
+        bootstrap.prepare()
+        gc.collect()
+        gc.freeze()
+        self._say(wire.ZygoteReady(self.setting.absent))
+        while True:
+            for fd, _event in poll.poll():
+                if fd == self.wakeup:
+                    os.read(self.wakeup, 4096)
+                    self._reap()
+                elif not self._take_order():
+                    return
+
+    def _say(self, message: wire.Message, *fds: int) -> None:
+        socket.send_fds(self.control, [wire.encode(message)], fds)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            slot = self.workers.pop(pid, None)
+            if slot is not None:
+                self._say(wire.Exited(slot, status))
+
+    def _take_order(self) -> bool:
+        """Serve one order; return False at the end of the socket."""
+        packet, fds, _flags, _ = socket.recv_fds(self.control, wire.PACKET_LIMIT, 64)
+        if not packet:
+            return False
+        order = wire.parse_packet(packet, wire.ZYGOTE_ORDERS)
+        try:
+            self._spawn(order, fds)
+        except OSError as error:
+            self._say(wire.SpawnFailed(order.slot, "fork", error.errno or 0, str(error)))
+        finally:
+            for fd in fds:
+                os.close(fd)
+        return True
+
+    def _spawn(self, order: wire.Spawn, fds: list[int]) -> None:
+        names = order.fds.split()
+        if len(names) != len(fds):
+            raise OSError(errno.EBADMSG, f"{len(names)} descriptors named, {len(fds)} came")
+        if len(os.listdir("/proc/self/task")) != 1:  # noqa: PTH208 - a Path each time is waste
+            raise OSError(errno.EBUSY, "the zygote has more than one thread")
+        own_pids = self.own_pids
+        if own_pids >= 0:
+            kernel.unshare(kernel.CLONE_NEWPID)
+        try:
+            pid = os.fork()
+            if not pid:
+                self._become(order, names, fds)
+        finally:
+            # The child never comes here: it has served or died.
+            if own_pids >= 0:
+                kernel.setns(own_pids, kernel.CLONE_NEWPID)
+        self.workers[pid] = order.slot
+        pidfd = os.pidfd_open(pid)
+        try:
+            self._say(wire.Spawned(order.slot), pidfd)
+        finally:
+            os.close(pidfd)
+
+    def _become(self, order: wire.Spawn, names: list[str], fds: list[int]) -> NoReturn:
+        """Be the worker: in the forked child, whatever happens, nothing of the zygote's code runs on."""
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            cgroups = [fd for name, fd in zip(names, fds, strict=True) if name == "cgroup"]
+            singles = {name: fd for name, fd in zip(names, fds, strict=True) if name != "cgroup"}
+            sandbox.confine(sandbox.Job(self.setting, order, singles, cgroups, {}), bootstrap.serve)
+        except BaseException as error:
+            sys.stderr.write(f"worker: {type(error).__name__}: {error}\n")
+        finally:
+            os._exit(sandbox.REFUSED)
+
+
+def _ignore(_signal: int, _frame: object) -> None:
+    """Let a child's end interrupt poll."""
