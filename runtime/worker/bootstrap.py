@@ -20,6 +20,12 @@ from runtime.worker import channel, context, faults, function_logs, handler, int
 _TOO_LARGE = f"Response payload size exceeded maximum allowed payload size ({wire.PAYLOAD_LIMIT} bytes)."
 
 
+def prepare() -> None:
+    """Do what all workers need and none has to do itself; to be called once, before the first fork."""
+    own = (channel, context, faults, function_logs, handler, interpreter, marshal_json, sys.modules[__name__])
+    interpreter.disguise(own)
+
+
 def serve(request_fd: int, response_fd: int) -> NoReturn:
     """Serve the function that the first message names until the supervisor closes the pipe; never return."""
     status = 1
@@ -98,12 +104,13 @@ class _Server:
                 _flush()
                 self._pipe.send(wire.End(request_id, "", b""))
                 return
-            payload, content_type = self._marshal(result)
+            marshalled, content_type = self._marshal(result)
         except faults.Fault as fault:
             document = fault.document(request_id)
         except Exception as error:
             document = faults.of_exception(error, request_id)
         else:
+            payload = marshalled if isinstance(marshalled, bytes) else marshalled.encode()
             _flush()
             if len(payload) > wire.PAYLOAD_LIMIT:
                 self._fail(invoke, faults.TOO_LARGE, _too_large())
@@ -123,12 +130,10 @@ class _Server:
     def _stream(self, request_id: str, result: Any) -> None:
         parts: Iterator[Any] = result if isinstance(result, collections.abc.Iterator) else iter((result,))
         for part in parts:
-            if isinstance(part, str) and parts is result:
-                data = part.encode()
-            elif isinstance(part, (bytes, bytearray, memoryview)):
-                data = bytes(part)
-            else:
-                data, _ = self._marshal(part)
+            # A part of a stream is text or bytes as they are; a whole result is marshalled as ever.
+            if parts is not result or not isinstance(part, str | bytes | bytearray | memoryview):
+                part, _ = self._marshal(part)  # noqa: PLW2901
+            data = part.encode() if isinstance(part, str) else bytes(part)
             for start in range(0, len(data), wire.PAYLOAD_LIMIT):
                 self._pipe.send(wire.Chunk(request_id, data[start : start + wire.PAYLOAD_LIMIT]))
 

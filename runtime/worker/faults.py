@@ -21,8 +21,11 @@ CONTEXT_UNMARSHAL = "Runtime.LambdaContextUnmarshalError"
 TOO_LARGE = "Function.ResponseSizeTooLarge"
 
 _OWN_FILES = __file__.rpartition("/")[0] + "/"
+DISGUISE = "/var/runtime/bootstrap.py"
+"""The name of AWS's runtime in stack traces, which ours takes: see interpreter.disguise."""
+
 _AWS_FRAME = (
-    "/var/runtime/bootstrap.py",
+    DISGUISE,
     178,
     "handle_event_request",
     "response = request_handler(event, lambda_context)",
@@ -64,17 +67,22 @@ def of_exception(error: BaseException, request_id: str = "") -> Document:
     return document(str(error), type(error).__name__, trace, request_id)
 
 
+def is_own(filename: str) -> bool:
+    """Return whether code of this name is the runtime's."""
+    return filename == DISGUISE or filename.startswith(_OWN_FILES)
+
+
 def without_own_frames(tb: TracebackType | None) -> TracebackType | None:
     """Return the part of a traceback that begins in the function's code."""
-    while tb is not None and tb.tb_frame.f_code.co_filename.startswith(_OWN_FILES):
+    while tb is not None and is_own(tb.tb_frame.f_code.co_filename):
         tb = tb.tb_next
     return tb
 
 
 def _frames(tb: TracebackType | None) -> list[Any]:
     # Plain tuples: a FrameSummary would add the ^^^^ marks that AWS's traces do not have.
-    seen = traceback.extract_tb(without_own_frames(tb))
-    frames = [_AWS_FRAME, *((frame.filename, frame.lineno, frame.name, frame.line) for frame in seen)]
+    seen = [(f.filename, f.lineno, f.name, f.line) for f in traceback.extract_tb(tb) if not is_own(f.filename)]
+    frames = [_AWS_FRAME, *seen]
     # AWS's rule goes by the name of its file, so it takes frames of a function's own bootstrap.py, too.
     for index, (filename, *_) in enumerate(frames):
         if "/bootstrap.py" not in filename:

@@ -54,16 +54,15 @@ class Marshaller:
     def __init__(self) -> None:
         self._encode = Encoder().encode
 
-    def marshal(self, result: Any) -> tuple[bytes, str]:
+    def marshal(self, result: Any) -> tuple[bytes | str, str]:
         """Return the payload and its content type; raise Fault Runtime.MarshalError where there is no JSON for it.
 
-        A lone surrogate makes the text impossible to encode and raises UnicodeEncodeError: on Lambda, too, that
-        happens outside of what the runtime reports, and ends the process.
+        JSON is returned as text: to encode it is not part of what AWS's runtime reports. Where that fails, for a
+        lone surrogate, the process ends.
         """
         if isinstance(result, bytes):
             return result, "application/unknown"
         try:
-            text = self._encode(result)
+            return self._encode(result), "application/json"
         except Exception as error:
             raise faults.Fault(faults.MARSHAL, f"Unable to marshal response: {error}") from None
-        return text.encode(), "application/json"

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Self
 
 from runtime import wire
 
@@ -23,7 +24,8 @@ SITE = Path(wire.msgpack.__file__).parents[1]
 _NURSERY = """
 import os, socket, sys
 sys.path[:0] = {path!r}
-from runtime.worker import bootstrap
+import {server} as server
+server.prepare()
 {preload}
 control = socket.socket(fileno=int(sys.argv[1]))
 while True:
@@ -40,7 +42,7 @@ while True:
             null = os.open("/dev/null", os.O_RDONLY)
             os.dup2(null, 0)
             os.close(null)
-            bootstrap.serve(fds[0], fds[1])
+            server.serve(fds[0], fds[1])
         for fd in fds:
             os.close(fd)
         control.send(str(pid).encode())
@@ -52,16 +54,23 @@ while True:
 class Nursery:
     """An interpreter that forks workers; use as a context manager."""
 
-    def __init__(self, python: str = sys.executable, preload: str = "", prefix: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        python: str = sys.executable,
+        *,
+        server: str = "runtime.worker.bootstrap",
+        preload: str = "",
+        prefix: tuple[str, ...] = (),
+    ) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        path = [str(ROOT), str(SITE)]
-        script = _NURSERY.format(path=path, preload=preload)
+        path = [str(ROOT), str(ROOT / "tests" / "acceptance"), str(SITE)]
+        script = _NURSERY.format(path=path, preload=preload, server=server)
         self._process = subprocess.Popen(
             [*prefix, python, "-I", "-c", script, str(theirs.fileno())], pass_fds=[theirs.fileno()], env={}
         )
         theirs.close()
 
-    def __enter__(self) -> "Nursery":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -96,7 +105,7 @@ class Served:
         self._drainer = threading.Thread(target=self._drain, daemon=True)
         self._drainer.start()
 
-    def __enter__(self) -> "Served":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -160,10 +169,10 @@ class Served:
         self.exit_status()
         self._drainer.join(30)
         assert not self._drainer.is_alive(), "somebody still holds the log"
-        return self._log.decode()
+        return self._log.decode(errors="backslashreplace")
 
     def _drain(self) -> None:
-        with open(self.log_fd, "rb", buffering=0) as pipe:
+        with os.fdopen(self.log_fd, "rb", buffering=0) as pipe:
             while data := pipe.read(1 << 16):
                 self._log += data
 
