@@ -1,0 +1,41 @@
+"""Cgroups of workers: what limits them, measures them, freezes them and kills them whole.
+
+    backend = cgroups.open_backend(Path("/"))      # v2, v1 or soft: the best that this machine gives
+    group = backend.acquire(limits)                # microseconds: from a stock of empty groups
+    ... the child joins: clone3 into group.clone_fd, or b"0" written to each of group.join_fds
+    group.reset_peak(); ...; group.peak_bytes()    # around an invocation
+    backend.release(group)                         # after the worker is gone; off the path: backend.recycle()
+
+All groups of a supervisor lie below one parent of its own, ``hotfork-<pid>-<start>-<pid namespace>``, inside the
+cgroup that the supervisor itself was started in; parents of dead supervisors are collected at start.
+
+On v1 and v2 every call on the path is a write or read of a few bytes, 1 to 3 microseconds each. What is slow is
+kept off it: nobody ever writes a pid into ``cgroup.procs`` (the kernel waits for an RCU grace period, 5 to 22 ms);
+``mkdir``, ``rmdir`` and emptying the page cache of a used group are ``recycle``'s business, in a thread.
+"""
+
+from pathlib import Path
+
+from runtime.pool.cgroups import place, soft, v1, v2
+from runtime.pool.cgroups.port import Backend, Control, CpuMode, Group, Limits, Unavailable
+
+__all__ = ["Backend", "Control", "CpuMode", "Group", "Limits", "Unavailable", "open_backend"]
+
+
+def open_backend(root: Path = Path("/"), *, only: str = "") -> Backend:
+    """Return the best back-end that works here; ``only`` ("v1", "v2", "none") asks for one of them.
+
+    ``root`` is where /proc and the cgroup mounts are looked for. Raises Unavailable, with cause and cure, where
+    ``only`` names one that does not work. Moves this process into a leaf of its own where v2 needs that.
+    """
+    reasons: list[Unavailable] = []
+    for kind, opener in (("v2", v2.open_backend), ("v1", v1.open_backend)):
+        if only not in ("", kind):
+            continue
+        try:
+            return opener(place.read(root))
+        except Unavailable as error:
+            if only:
+                raise
+            reasons.append(error)
+    return soft.Backend(reasons)

@@ -1,0 +1,130 @@
+"""The port of the pool to cgroups: values and protocols; v1, v2 and soft implement them."""
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+from typing import Protocol
+
+from runtime import errors
+
+CPU_PERIOD_US = 20_000
+"""Period of a CPU quota. Lambda's: with the kernel's default of 100 ms a small function stalls five times longer."""
+
+QUOTA_MIN_US = 1_000
+"""The kernel takes no smaller quota."""
+
+
+class CpuMode(enum.Enum):
+    """How a worker's share of the CPU is kept."""
+
+    WEIGHT = "weight"
+    """Full speed on an idle machine, proportional under contention."""
+    QUOTA = "quota"
+    """Never more than the share, as on Lambda."""
+    OFF = "off"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one worker may use."""
+
+    memory_bytes: int
+    pids: int
+    """Processes and threads."""
+    cpu_share: float
+    """Of one core."""
+    cpu_mode: CpuMode = CpuMode.WEIGHT
+
+    @property
+    def quota_us(self) -> int:
+        """Return the CPU time in one period that is the share."""
+        return max(QUOTA_MIN_US, round(CPU_PERIOD_US * self.cpu_share))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """Whether one control is engaged; ``why`` not, and what to do (``cure``)."""
+
+    engaged: bool
+    why: str = ""
+    cure: str = ""
+
+
+class Unavailable(errors.IsolationError):
+    """This kind of cgroup cannot be used here."""
+
+    def __init__(self, why: str, cure: str = "") -> None:
+        super().__init__(f"{why}; {cure}" if cure else why)
+        self.why = why
+        self.cure = cure
+
+
+class Group(Protocol):
+    """The cgroup of one worker. Not thread-safe; all methods are short synchronous file operations."""
+
+    name: str
+    join_fds: tuple[int, ...]
+    """Open for writing: a single-threaded child joins by writing b"0" to each. Empty: nothing to join that way."""
+    clone_fd: int | None
+    """A directory for clone3's CLONE_INTO_CGROUP, which is free; where None, or clone3 is not to be had, use
+    ``join_fds``."""
+
+    def limit(self, limits: Limits) -> None:
+        """Set other limits, with a quota only if the group is throttled."""
+
+    def throttle(self) -> None:
+        """Start the CPU quota, if there is one: a worker is not throttled during its init, as on Lambda."""
+
+    def memory_bytes(self) -> int:
+        """Return what is used now, page cache included."""
+
+    def reset_peak(self) -> None:
+        """Start to measure the peak anew."""
+
+    def peak_bytes(self) -> int:
+        """Return the most memory used since ``reset_peak``, less the page cache that is there now.
+
+        The cache would have been dropped at the limit; it is what /tmp and the code leave behind.
+        """
+
+    def cpu_us(self) -> int:
+        """Return the CPU time used since ``acquire``, in microseconds; 0 where it is not known."""
+
+    def oom_kills(self) -> int:
+        """Return how many of the worker's processes were killed for want of memory since ``acquire``."""
+
+    def freeze(self) -> bool:
+        """Stop every process of the worker; False: this kind cannot, use SIGSTOP. Returns before all stand still."""
+
+    def thaw(self) -> None:
+        """Undo ``freeze``."""
+
+    def kill(self) -> bool:
+        """Kill every process of the worker; False: this kind cannot.
+
+        Send SIGKILL by pidfd first, then call this: on v1 it thaws, because a frozen process does not die.
+        """
+
+
+class Backend(Protocol):
+    """One kind of cgroup."""
+
+    kind: str
+    """ "v1", "v2" or "none"."""
+    controls: Mapping[str, Control]
+    """By name: memory, pids, cpu, freeze, kill."""
+
+    def acquire(self, limits: Limits) -> Group:
+        """Return an empty group with limits set, unthrottled."""
+
+    def release(self, group: Group) -> None:
+        """Take back a group whose worker was killed; it is used again once it is empty."""
+
+    def recycle(self, spare: int) -> int:
+        """Clean what was released, keep ``spare`` clean groups ready, and return how many still hold processes.
+
+        May take milliseconds (page cache is dropped); may run in a thread beside everything else.
+        """
+
+    def close(self) -> None:
+        """Kill what is left in any group and remove them all."""

@@ -1,0 +1,145 @@
+"""No cgroups: nothing is limited by the kernel as a whole, so memory is watched from outside and the limit is soft.
+
+Three things stand in for the memory limit, none of them exact:
+
+- RLIMIT_AS per process, wide (``address_space``): address space is not memory, and threads and mapped files take
+  much of the former and little of the latter.
+- ``Watch``: the proportional set size of the worker and all its descendants, read by psutil when the pool asks. A
+  worker can take more than its limit between two looks.
+- RLIMIT_NPROC stands in for the limit of processes.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import psutil
+
+from runtime.pool.cgroups import port
+
+_ADDRESS_SPACE_SLACK = 4 << 30
+_ADDRESS_SPACE_FACTOR = 8
+_CURE = "delegate a cgroup: systemd-run --user --scope -p Delegate=yes hotfork serve"
+
+
+def address_space(memory_bytes: int) -> int:
+    """Return RLIMIT_AS, in bytes, as the backstop for a memory limit: wide enough for numpy, OpenBLAS and threads."""
+    return _ADDRESS_SPACE_FACTOR * memory_bytes + _ADDRESS_SPACE_SLACK
+
+
+def measure(pid: int) -> int:
+    """Return the memory of a process and its descendants in bytes: PSS where readable, else RSS; 0 if it is gone."""
+    try:
+        top = psutil.Process(pid)
+        family = [top, *top.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0
+    total = 0
+    for one in family:
+        try:
+            total += one.memory_full_info().pss
+        except psutil.AccessDenied:
+            try:
+                total += one.memory_info().rss
+            except psutil.NoSuchProcess:
+                continue
+        except psutil.NoSuchProcess:
+            continue
+    return total
+
+
+class Watch:
+    """Decides, look after look, whether a worker is over its limit; pure."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.last_bytes = 0
+        self.peak_bytes = 0
+        self.over = False
+        """Whether it ever was over its limit."""
+
+    def see(self, used_bytes: int) -> bool:
+        """Take note of a measurement; return whether the worker is to be killed."""
+        self.last_bytes = used_bytes
+        self.peak_bytes = max(self.peak_bytes, used_bytes)
+        self.over = self.over or used_bytes > self.limit_bytes
+        return self.over
+
+    def restart(self) -> None:
+        """Forget the peak."""
+        self.peak_bytes = self.last_bytes
+
+
+class Group:
+    """A worker without a cgroup. ``watch`` is the pool's to feed: ``group.watch.see(soft.measure(pid))``."""
+
+    join_fds: tuple[int, ...] = ()
+    clone_fd: int | None = None
+
+    def __init__(self, name: str, limits: port.Limits) -> None:
+        self.name = name
+        self.watch = Watch(limits.memory_bytes)
+
+    def limit(self, limits: port.Limits) -> None:
+        """Set another limit for the watch."""
+        self.watch.limit_bytes = limits.memory_bytes
+
+    def throttle(self) -> None:
+        """Do nothing: there is no quota without a cgroup."""
+
+    def memory_bytes(self) -> int:
+        """Return what the watch saw last."""
+        return self.watch.last_bytes
+
+    def reset_peak(self) -> None:
+        """Forget the peak."""
+        self.watch.restart()
+
+    def peak_bytes(self) -> int:
+        """Return the most that the watch saw since ``reset_peak``."""
+        return self.watch.peak_bytes
+
+    def cpu_us(self) -> int:
+        """Return 0: not known."""
+        return 0
+
+    def oom_kills(self) -> int:
+        """Return 1 once the watch has said that the worker is to be killed."""
+        return int(self.watch.over)
+
+    def freeze(self) -> bool:
+        """Return False: SIGSTOP is the pool's to send."""
+        return False
+
+    def thaw(self) -> None:
+        """Do nothing."""
+
+    def kill(self) -> bool:
+        """Return False: the pid namespace, or the process group, is all there is."""
+        return False
+
+
+class Backend:
+    """The back-end where there are no cgroups; ``reasons`` say why the others cannot be used."""
+
+    kind = "none"
+
+    def __init__(self, reasons: Sequence[port.Unavailable] = ()) -> None:
+        why = "; ".join(reason.why for reason in reasons) or "asked for"
+        cure = next((reason.cure for reason in reasons if reason.cure), _CURE)
+        missing = port.Control(engaged=False, why=why, cure=cure)
+        self.controls: Mapping[str, port.Control] = dict.fromkeys(("memory", "pids", "cpu", "freeze", "kill"), missing)
+        self._numbers = itertools.count(1)
+
+    def acquire(self, limits: port.Limits) -> Group:
+        """Return a group that limits nothing by itself."""
+        return Group(f"{next(self._numbers):06d}", limits)
+
+    def release(self, group: port.Group) -> None:
+        """Do nothing."""
+
+    def recycle(self, spare: int) -> int:  # noqa: ARG002 - the port's
+        """Return 0: there is nothing to clean."""
+        return 0
+
+    def close(self) -> None:
+        """Do nothing."""

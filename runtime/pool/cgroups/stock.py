@@ -1,0 +1,193 @@
+"""A stock of empty groups, the same for v1 and v2: made ahead, used again once they are empty.
+
+One stock serves all memory classes: writing the limits of a group takes a few microseconds, making one 170.
+Groups move between three queues, each end of which is taken by one thread at a time at most:
+
+    clean -- acquire --> in use -- release --> used -- recycle --> clean, or removed
+"""
+
+import collections
+import contextlib
+import errno
+import itertools
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from runtime.pool.cgroups import place, port
+
+_PATIENCE_S = 1.0
+"""How long killed processes may take to be gone."""
+
+
+class Kept(port.Group, Protocol):
+    """What a group offers to the stock."""
+
+    def empty(self) -> bool:
+        """Return whether no process is in it."""
+
+    def clean(self) -> bool:
+        """Make an empty group as new; False where it cannot be, and is to be replaced."""
+
+    def kill_members(self) -> None:
+        """Kill every process in it."""
+
+    def remove(self) -> None:
+        """Close its files and remove its directories."""
+
+
+class Stock:
+    """The back-end of one kind of cgroup: ``make`` opens the group in a set of directories."""
+
+    def __init__(
+        self,
+        kind: str,
+        controls: Mapping[str, port.Control],
+        parents: Mapping[str, Path],
+        make: Callable[[str, Mapping[str, Path]], Kept],
+    ) -> None:
+        self.kind = kind
+        self.controls = controls
+        self.parents = parents
+        self._make = make
+        self._numbers = itertools.count(1)
+        self._clean: collections.deque[Kept] = collections.deque()
+        self._used: collections.deque[Kept] = collections.deque()
+        self._busy: dict[str, Kept] = {}
+        self._recycling = threading.Lock()
+
+    def acquire(self, limits: port.Limits) -> Kept:
+        """Return an empty group with limits set, unthrottled; raises OSError where none can be made."""
+        try:
+            group = self._clean.pop()
+        except IndexError:
+            group = self._new()
+        try:
+            group.limit(limits)
+        except BaseException:
+            self._used.append(group)
+            raise
+        self._busy[group.name] = group
+        return group
+
+    def release(self, group: port.Group) -> None:
+        """Take back a group whose worker was killed."""
+        self._used.append(self._busy.pop(group.name))
+
+    def recycle(self, spare: int) -> int:
+        """Clean what was released, keep ``spare`` groups ready; return how many still hold processes."""
+        with self._recycling:
+            held = 0
+            for _ in range(len(self._used)):
+                group = self._used.popleft()
+                if not group.empty():
+                    held += 1
+                    self._used.append(group)
+                elif len(self._clean) < spare and group.clean():
+                    self._clean.append(group)
+                else:
+                    group.remove()
+            while len(self._clean) < spare:
+                self._clean.append(self._new())
+            while len(self._clean) > spare:
+                with contextlib.suppress(IndexError):
+                    self._clean.popleft().remove()
+            return held
+
+    def close(self) -> None:
+        """Kill what is left in any group and remove them all; raises OSError where one cannot be emptied."""
+        groups = [*self._busy.values(), *self._used, *self._clean]
+        self._busy.clear()
+        self._used.clear()
+        self._clean.clear()
+        deadline = time.monotonic() + _PATIENCE_S
+        for group in groups:
+            while not group.empty() and time.monotonic() < deadline:
+                group.kill_members()
+                time.sleep(0.001)
+            group.remove()
+        for parent in dict.fromkeys(self.parents.values()):
+            with contextlib.suppress(FileNotFoundError):
+                parent.rmdir()
+
+    def _new(self) -> Kept:
+        name = f"{next(self._numbers):06d}"
+        directories = {controller: parent / name for controller, parent in self.parents.items()}
+        for path in dict.fromkeys(directories.values()):
+            path.mkdir()
+        return self._make(name, directories)
+
+
+def adopt(where: place.Place, directory: Path) -> Path:
+    """Make this supervisor's parent in a directory, after collecting those of dead ones; raises OSError."""
+    for entry in list(directory.iterdir()):
+        if entry.is_dir() and where.orphan(entry.name):
+            collect(entry)
+    parent = directory / where.name()
+    parent.mkdir(exist_ok=True)
+    return parent
+
+
+def collect(orphan: Path) -> None:
+    """Kill what is left of a dead supervisor's workers and remove their groups; what resists is left for next time."""
+    deadline = time.monotonic() + _PATIENCE_S
+    for directory in [*(path for path in orphan.iterdir() if path.is_dir()), orphan]:
+        while pids := members(directory):
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            for file, running in (("freezer.state", b"THAWED"), ("cgroup.freeze", b"0")):
+                write(f"{directory}/{file}", running)
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.001)
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+
+
+def members(directory: Path) -> list[int]:
+    """Return the pids of the processes in a group, as far as they are in our pid namespace; none if it is gone."""
+    # The kernel writes 0 for a process of another pid namespace, and kill(2) takes 0 for our own process group.
+    return [int(pid) for pid in read(f"{directory}/cgroup.procs").split() if pid != b"0"]
+
+
+def read(path: str) -> bytes:
+    """Return what a control file holds; nothing where it does not exist."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return b""
+    try:
+        return os.read(fd, 1 << 16)
+    except OSError as error:
+        if error.errno == errno.ENODEV:  # the group was removed under us
+            return b""
+        raise
+    finally:
+        os.close(fd)
+
+
+def write(path: str, value: bytes) -> bool:
+    """Write a control file; return False where it does not exist. Other errors are raised."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        os.write(fd, value)
+    finally:
+        os.close(fd)
+    return True
+
+
+def count(text: bytes, name: bytes) -> int:
+    """Return the number beside a name in a file of ``name number`` lines; 0 where it is not there."""
+    for line in text.splitlines():
+        key, _, value = line.partition(b" ")
+        if key == name:
+            return int(value)
+    return 0

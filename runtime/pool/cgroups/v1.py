@@ -1,0 +1,201 @@
+"""Cgroup v1: one directory per worker in each of up to five hierarchies.
+
+What decides here:
+
+- Joining is a write of "0" to ``tasks`` by the single-threaded child (78 us for five hierarchies). A pid in
+  ``cgroup.procs`` would take a lock that waits for an RCU grace period.
+- The kernel checks that write with the credentials of whoever *opened* the file, so a passed descriptor works.
+- The OOM killer takes one process, not the group. When that is the worker, pid 1 of its pid namespace, everything
+  goes; when it is a child, the counter in ``memory.oom_control`` tells: ask ``oom_kills`` after each invocation.
+  An eventfd per group would tell sooner, at the price of a descriptor and a wake-up each; a function whose child was
+  killed hears of it from wait(2) anyway.
+- A frozen process does not die of SIGKILL before it is thawed.
+"""
+
+import contextlib
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+from runtime.pool.cgroups import place, stock
+from runtime.pool.cgroups.port import CPU_PERIOD_US, Control, CpuMode, Limits, Unavailable
+
+SHARES = 1024
+"""Weight of one core's worth of share; the kernel's default for a group."""
+
+_NEEDED = "memory"
+_WANTED = ("freezer", "memory", "pids", "cpu", "cpuacct")
+"""The freezer comes first: what a dead supervisor left frozen can be killed only once it is thawed."""
+_UNLIMITED = 1 << 63
+_CACHE_STEP = 1 << 20
+"""A peak that moved by less than this keeps the page cache known from before: reading it costs 7 us and more."""
+
+
+class Group:
+    """One worker's directories, and open files in them."""
+
+    clone_fd: int | None = None
+
+    def __init__(self, name: str, directories: Mapping[str, Path]) -> None:
+        self.name = name
+        self._directories = directories
+        # Hierarchies may be mounted together, as cpu and cpuacct often are.
+        self._paths = tuple(dict.fromkeys(directories.values()))
+        memory = directories["memory"]
+        self._open: list[int] = []
+        self.join_fds: tuple[int, ...] = tuple(self._opened(path / "tasks", os.O_WRONLY) for path in self._paths)
+        self._peak_fd = self._opened(memory / "memory.max_usage_in_bytes", os.O_RDWR)
+        self._oom_fd = self._opened(memory / "memory.oom_control", os.O_RDONLY)
+        self._stat_fd = self._opened(memory / "memory.stat", os.O_RDONLY)
+        cpuacct = directories.get("cpuacct")
+        self._cpu_fd = self._opened(cpuacct / "cpuacct.usage", os.O_RDONLY) if cpuacct else -1
+        self._memory_bytes = _UNLIMITED
+        self._limits: Limits | None = None
+        self._throttled = False
+        self._kills = self._cpu_ns = self._cache = self._cache_peak = 0
+
+    def limit(self, limits: Limits) -> None:
+        """Set limits; one that is below what is used now makes the kernel reclaim, or refuse with EBUSY."""
+        if limits == self._limits:
+            return
+        files = ["memory.memsw.limit_in_bytes", "memory.limit_in_bytes"]
+        # Memory and swap together may never be less than memory: the one that gives way goes first.
+        for file in files if limits.memory_bytes > self._memory_bytes else reversed(files):
+            self._fill("memory", file, b"%d" % limits.memory_bytes)  # without swap accounting there is no memsw
+        self._memory_bytes = limits.memory_bytes
+        self._fill("pids", "pids.max", b"%d" % limits.pids)
+        weight = 1.0 if limits.cpu_mode is CpuMode.OFF else limits.cpu_share
+        self._fill("cpu", "cpu.shares", b"%d" % max(2, round(SHARES * weight)))
+        self._limits = limits
+        if self._throttled:
+            self.throttle()
+
+    def throttle(self) -> None:
+        """Start the CPU quota, if there is one."""
+        limits = self._limits
+        if limits is not None and limits.cpu_mode is CpuMode.QUOTA:
+            self._fill("cpu", "cpu.cfs_period_us", b"%d" % CPU_PERIOD_US)
+            self._fill("cpu", "cpu.cfs_quota_us", b"%d" % limits.quota_us)
+            self._throttled = True
+
+    def memory_bytes(self) -> int:
+        """Return what is used now, page cache included."""
+        return int(stock.read(self._path("memory", "memory.usage_in_bytes")))
+
+    def reset_peak(self) -> None:
+        """Start to measure the peak anew, from what is used now."""
+        os.pwrite(self._peak_fd, b"0", 0)
+
+    def peak_bytes(self) -> int:
+        """Return the most memory used since ``reset_peak``, less the page cache that is there now."""
+        peak = int(os.pread(self._peak_fd, 32, 0))
+        if abs(peak - self._cache_peak) >= _CACHE_STEP:
+            self._cache_peak = peak
+            statistics = os.pread(self._stat_fd, 4096, 0)
+            self._cache = stock.count(statistics, b"inactive_file") + stock.count(statistics, b"active_file")
+        return max(0, peak - self._cache)
+
+    def cpu_us(self) -> int:
+        """Return the CPU time used since ``acquire``; 0 where there is no cpuacct hierarchy."""
+        return (self._cpu_total() - self._cpu_ns) // 1000
+
+    def oom_kills(self) -> int:
+        """Return how many processes were killed for want of memory since ``acquire``."""
+        return self._kill_total() - self._kills
+
+    def freeze(self) -> bool:
+        """Stop every process of the worker; False where there is no freezer."""
+        return self._fill("freezer", "freezer.state", b"FROZEN")
+
+    def thaw(self) -> None:
+        """Undo ``freeze``."""
+        self._fill("freezer", "freezer.state", b"THAWED")
+
+    def kill(self) -> bool:
+        """Let a frozen worker die of the SIGKILL that was sent to it."""
+        self.thaw()
+        return False
+
+    # What the stock asks
+
+    def empty(self) -> bool:
+        """Return whether no process is in it."""
+        return not any(stock.members(path) for path in self._paths)
+
+    def clean(self) -> bool:
+        """Make an empty group as new; True: a v1 group can always be used again."""
+        self.thaw()
+        if self._throttled:
+            self._fill("cpu", "cpu.cfs_quota_us", b"-1")
+            self._throttled = False
+        self._fill("memory", "memory.force_empty", b"0")
+        self.reset_peak()
+        self._kills = self._kill_total()
+        self._cpu_ns = self._cpu_total()
+        self._cache = self._cache_peak = 0
+        return True
+
+    def kill_members(self) -> None:
+        """Send SIGKILL to every process in it, by pid: only for groups that nobody looks after."""
+        for path in self._paths:
+            for pid in stock.members(path):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+        self.thaw()
+
+    def remove(self) -> None:
+        """Close its files and remove its directories; they must be empty."""
+        for fd in self._open:
+            os.close(fd)
+        self._open.clear()
+        for path in self._paths:
+            with contextlib.suppress(FileNotFoundError):
+                path.rmdir()
+
+    def _cpu_total(self) -> int:
+        return int(os.pread(self._cpu_fd, 32, 0)) if self._cpu_fd >= 0 else 0
+
+    def _kill_total(self) -> int:
+        return stock.count(os.pread(self._oom_fd, 256, 0), b"oom_kill")
+
+    def _opened(self, path: Path, flags: int) -> int:
+        fd = os.open(path, flags | os.O_CLOEXEC)
+        self._open.append(fd)
+        return fd
+
+    def _path(self, controller: str, file: str) -> str:
+        return f"{self._directories[controller]}/{file}"
+
+    def _fill(self, controller: str, file: str, value: bytes) -> bool:
+        return controller in self._directories and stock.write(self._path(controller, file), value)
+
+
+def open_backend(where: place.Place) -> stock.Stock:
+    """Return the back-end for the v1 hierarchies that this process is in; raise Unavailable with cause and cure."""
+    if _NEEDED not in where.own:
+        raise Unavailable("no cgroup v1 memory hierarchy is mounted", "mount one, or run under a system with cgroup v2")
+    parents: dict[str, Path] = {}
+    controls: dict[str, Control] = {}
+    for controller in _WANTED:
+        directory = where.own.get(controller)
+        if directory is None:
+            controls[controller] = Control(engaged=False, why=f"no cgroup v1 {controller} hierarchy is mounted")
+            continue
+        try:
+            parents[controller] = stock.adopt(where, directory)
+        except OSError as error:
+            if controller == _NEEDED:
+                raise Unavailable(
+                    f"cannot make a cgroup in {directory}: {error.strerror}",
+                    "cgroup v1 cannot be delegated safely: run as root, or boot with cgroup v2",
+                ) from error
+            controls[controller] = Control(engaged=False, why=f"{directory}: {error.strerror}", cure="run as root")
+    told = {
+        "memory": Control(engaged=True),
+        "pids": controls.get("pids", Control(engaged=True)),
+        "cpu": controls.get("cpu", Control(engaged=True)),
+        "freeze": controls.get("freezer", Control(engaged=True)),
+        "kill": Control(engaged=False, why="cgroup v1 cannot kill a group", cure="the pid namespace does it"),
+    }
+    return stock.Stock("v1", told, parents, Group)
