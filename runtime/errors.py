@@ -87,6 +87,13 @@ class NotBuilt(ApiError):
     status = 501
 
 
+class UnknownOperation(ApiError):
+    """No operation of the Lambda API has this method and path."""
+
+    code = "UnknownOperationException"
+    status = 404
+
+
 class InvalidParameterValue(ApiError):
     """One of the parameters in the request is not valid."""
 

@@ -18,7 +18,7 @@ import botocore.loaders
 from botocore import model as shapes
 
 from runtime import errors
-from runtime.api import validation
+from runtime.api import http, validation
 
 Headers = list[tuple[str, str]]
 
@@ -33,7 +33,7 @@ def service() -> shapes.ServiceModel:
     return shapes.ServiceModel(loader.load_service_model("lambda", "service-2", "2015-03-31"), "lambda")
 
 
-def parse(operation: str, labels: Mapping[str, str], query: str, headers: Mapping[str, str], body: bytes) -> Any:
+def parse(operation: str, labels: Mapping[str, str], query: str, headers: Mapping[str, str], body: http.Body) -> Any:
     """Return a request's members by name: validated, absent ones absent.
 
     ``labels`` are the decoded parts of the path, ``headers`` have lower-case names. Raises Serialization where a
@@ -90,11 +90,12 @@ def _in_body(member: shapes.Shape) -> bool:
     return "location" not in member.serialization
 
 
-def _document(body: bytes) -> Mapping[str, Any]:
+def _document(body: http.Body) -> Mapping[str, Any]:
     if not body:
         return {}
     try:
-        document = json.loads(body)
+        # json takes no memoryview.
+        document = json.loads(bytes(body) if isinstance(body, memoryview) else body)
     except (ValueError, RecursionError):
         raise errors.Serialization("Could not parse request body into json") from None
     if not isinstance(document, dict):

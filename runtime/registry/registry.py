@@ -147,7 +147,7 @@ class Registry:
             memory_mb=settings["MemorySize"],
             timeout_s=settings["Timeout"],
             ephemeral_storage_mb=settings["EphemeralStorage"]["Size"],
-            environment=settings.get("Environment", {}),
+            environment=settings.get("Environment", {}).get("Variables", {}),
             log_group=logging["LogGroup"],
             json_logs=logging["LogFormat"] == "JSON",
             application_log_level=logging.get("ApplicationLogLevel", "INFO"),
@@ -196,17 +196,20 @@ class Registry:
         """Give $LATEST new code and return it as it is during the update."""
         self.check_revision(self.function(ref).latest.revision_id, revision_id)
         arn = self.site.function_arn(ref.name)
-        async with self._exclusive(ref.name, arn), self.code.stage(zip_file, unpacking.UNPACKED_LIMIT) as package:
-            async with self.ledger.lock:
-                function = self.function(ref)
-                self.check_revision(function.latest.revision_id, revision_id)
-                settings = dict(function.latest.settings)
-                if architectures:
-                    settings["Architectures"] = architectures
-                record = self._fresh(ref.name, settings, package)
-                if dry_run:
-                    return dataclasses.replace(function.latest, code=package, settings=settings)
-                return await self._replace(function, record)
+        async with (
+            self._exclusive(ref.name, arn),
+            self.code.stage(zip_file, unpacking.UNPACKED_LIMIT) as package,
+            self.ledger.lock,
+        ):
+            function = self.function(ref)
+            self.check_revision(function.latest.revision_id, revision_id)
+            settings = dict(function.latest.settings)
+            if architectures:
+                settings["Architectures"] = architectures
+            record = self._fresh(ref.name, settings, package)
+            if dry_run:
+                return dataclasses.replace(function.latest, code=package, settings=settings)
+            return await self._replace(function, record)
 
     async def update_settings(
         self,

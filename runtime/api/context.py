@@ -1,0 +1,57 @@
+"""What a handler of an operation is given beside the request, and what it is."""
+
+import dataclasses
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any
+
+from runtime import errors
+from runtime.api import downloads
+from runtime.registry import names, registry
+
+Request = Mapping[str, Any]
+"""Members by name, validated; absent ones absent."""
+Result = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What an operator chose, as far as the API needs it."""
+
+    interpreters: Collection[str] = ()
+    """Runtimes that this machine can run."""
+    account_concurrency: int = 1000
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """One call of an operation."""
+
+    registry: registry.Registry
+    options: Options
+    links: downloads.Links
+    base_url: str
+    """Where the caller reached us: "http://127.0.0.1:3001"."""
+    now: float
+    """Unix time in seconds."""
+
+    @property
+    def site(self) -> names.Site:
+        """Return account and region."""
+        return self.registry.site
+
+    def function(self, request: Request) -> names.FunctionRef:
+        """Return the function that a request names, with its qualifier."""
+        return self.site.function(request["FunctionName"], request.get("Qualifier"))
+
+    def unqualified(self, request: Request) -> names.FunctionRef:
+        """Return the function that a request for a whole function names."""
+        ref = self.site.function(request["FunctionName"])
+        if ref.qualifier is not None:
+            raise errors.InvalidParameterValue(
+                "This operation is permitted on Lambda functions only. Aliases and versions do not support this "
+                "operation. Please specify either a function name or an unqualified function ARN."
+            )
+        return ref
+
+
+Handler = Callable[[Request, Context], Awaitable[Result]]

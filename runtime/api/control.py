@@ -1,0 +1,85 @@
+"""The control plane: one request of the Lambda REST API in, one response out."""
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import Callable, Mapping
+
+from runtime import errors
+from runtime.api import context, downloads, functions, http, replies, routes, shapes
+from runtime.registry import registry
+
+_log = logging.getLogger(__name__)
+
+Response = tuple[int, list[tuple[str, str]], bytes]
+"""Status, headers, body."""
+
+BODY_LIMIT = 70_167_211
+"""Bytes of a request: as AWS's own error message says."""
+
+HANDLERS: Mapping[str, context.Handler] = {**functions.OPERATIONS}
+
+
+class Api:
+    """Answers every request but Invoke's."""
+
+    def __init__(
+        self,
+        functions_: registry.Registry,
+        options: context.Options,
+        *,
+        clock: Callable[[], float] = time.time,
+        links: downloads.Links | None = None,
+    ) -> None:
+        self._registry = functions_
+        self._options = options
+        self._clock = clock
+        self._links = links or downloads.Links()
+
+    async def handle(self, method: str, raw_path: str, query: str, headers: Mapping[str, str], body: bytes) -> Response:
+        """Answer one request. ``headers`` have lower-case names; path and query are as on the wire."""
+        request_id = str(uuid.uuid4())
+        try:
+            if raw_path.startswith(downloads.PREFIX):
+                return await self._download(method, raw_path, query)
+            status, out, document = await self._perform(method, raw_path, query, headers, body)
+        except errors.HotforkError as error:
+            return replies.of_error(error, request_id)
+        except Exception:  # noqa: BLE001 - a bug of ours: the caller gets 500, the log the traceback
+            _log.exception("%s %s failed", method, raw_path)
+            return replies.of_error(errors.ServiceFault(), request_id)
+        return status, [*out, ("x-amzn-RequestId", request_id)], document
+
+    async def _perform(
+        self, method: str, raw_path: str, query: str, headers: Mapping[str, str], body: http.Body
+    ) -> Response:
+        match = routes.find(method, raw_path, query)
+        if match is None:
+            raise errors.UnknownOperation
+        if len(body) > BODY_LIMIT:
+            raise errors.RequestEntityTooLarge(
+                f"Request must be smaller than {BODY_LIMIT} bytes for the {match.operation} operation"
+            )
+        handler = HANDLERS.get(match.operation)
+        if handler is None:
+            raise errors.NotBuilt(f"hotfork does not offer the operation {match.operation}")
+        request = shapes.parse(match.operation, match.labels, query, headers, body)
+        call = context.Context(
+            registry=self._registry,
+            options=self._options,
+            links=self._links,
+            base_url=f"http://{headers.get('host', 'localhost')}",
+            now=self._clock(),
+        )
+        return shapes.serialise(match.operation, await handler(request, call))
+
+    async def _download(self, method: str, raw_path: str, query: str) -> Response:
+        sha256 = self._links.package(raw_path, query, self._clock())
+        if method != "GET" or sha256 is None:
+            raise errors.AccessDenied("The link is not valid, or not any more")
+        try:
+            data = await asyncio.to_thread(self._registry.code.zip_of(sha256).read_bytes)
+        except FileNotFoundError:
+            raise errors.ResourceNotFound("The package is gone") from None
+        return 200, [("Content-Type", "application/zip")], data

@@ -1,0 +1,147 @@
+"""CreateFunction, GetFunction, ListFunctions, UpdateFunctionCode, ... DeleteFunction."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from runtime import errors, model
+from runtime.api import configuration, paging
+from runtime.api.context import Context, Handler, Request, Result
+from runtime.registry import names
+
+_log = logging.getLogger(__name__)
+
+ZIP_LIMIT = 52_428_800
+"""Bytes of a zip in a request: docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
+_NAME_LIMIT = 64
+_INERT = ("VpcConfig", "FileSystemConfigs", "KMSKeyArn", "DurableConfig")
+"""Settings that are kept and returned, and have no effect here."""
+
+
+async def create_function(request: Request, context: Context) -> Result:
+    """Create a function from a zip."""
+    name = _new_name(request["FunctionName"], context.site)
+    settings = configuration.of_create(name, request, context.options.interpreters)
+    zip_file = zip_of(request["Code"])
+    _notice(name, request)
+    version = await context.registry.create(name, settings, zip_file, request.get("Tags", {}))
+    return configuration.shown(version, context.site)
+
+
+async def get_function(request: Request, context: Context) -> Result:
+    """Return a function's configuration, where its code is, its tags and reserved concurrency."""
+    ref = context.function(request)
+    version = context.registry.resolve(ref)
+    function = context.registry.function(ref)
+    link = context.links.link(version.code.sha256, context.now)
+    result: Result = {
+        "Configuration": configuration.shown(version, context.site, qualifier=ref.qualifier),
+        "Code": {"RepositoryType": "S3", "Location": context.base_url + link},
+    }
+    if function.tags:
+        result["Tags"] = function.tags
+    if function.reserved_concurrency is not None:
+        result["Concurrency"] = {"ReservedConcurrentExecutions": function.reserved_concurrency}
+    return result
+
+
+async def get_function_configuration(request: Request, context: Context) -> Result:
+    """Return a function's configuration."""
+    ref = context.function(request)
+    return configuration.shown(context.registry.resolve(ref), context.site, qualifier=ref.qualifier)
+
+
+async def list_functions(request: Request, context: Context) -> Result:
+    """Return a page of functions by name."""
+    limit = paging.size(request)
+    after = paging.place(request)
+    ledger = context.registry.ledger
+    functions = ledger.functions(after[0] if after else None, limit + 1)
+    result: Result = {
+        "Functions": [configuration.shown(function.latest, context.site, brief=True) for function in functions[:limit]]
+    }
+    if len(functions) > limit:
+        result["NextMarker"] = paging.marker([functions[limit - 1].name])
+    return result
+
+
+async def update_function_code(request: Request, context: Context) -> Result:
+    """Give $LATEST another package."""
+    ref = context.function(request)
+    context.registry.function(ref)
+    if "ImageUri" in request:
+        raise errors.InvalidParameterValue(
+            "Please don't provide ImageUri when updating a function with packageType Zip."
+        )
+    version = await context.registry.update_code(
+        names.FunctionRef(name=ref.name),
+        zip_of(request),
+        request.get("Architectures"),
+        revision_id=request.get("RevisionId"),
+        dry_run=request.get("DryRun", False),
+    )
+    return configuration.shown(version, context.site)
+
+
+async def update_function_configuration(request: Request, context: Context) -> Result:
+    """Change settings of $LATEST; what the request leaves out stays."""
+    ref = context.function(request)
+    _notice(ref.name, request)
+
+    def change(settings: Mapping[str, Any]) -> dict[str, Any]:
+        return configuration.of_update(settings, request, context.options.interpreters)
+
+    version = await context.registry.update_settings(
+        names.FunctionRef(name=ref.name), change, revision_id=request.get("RevisionId")
+    )
+    return configuration.shown(version, context.site)
+
+
+async def delete_function(request: Request, context: Context) -> Result:
+    """Delete a function, or one of its versions."""
+    ref = context.function(request)
+    if ref.qualifier == model.LATEST and context.registry.function(ref):
+        raise errors.InvalidParameterValue("$LATEST version cannot be deleted without deleting the function.")
+    await context.registry.delete(ref)
+    return {}
+
+
+def zip_of(source: Request) -> bytes:
+    """Return the zip that a request brings."""
+    if "ZipFile" not in source:
+        if "S3Bucket" in source or "S3Key" in source:
+            raise errors.InvalidParameterValue(
+                "hotfork has no S3 endpoint to fetch code from: bring the package in the request (ZipFile)"
+            )
+        raise errors.InvalidParameterValue("Please provide a source for function code.")
+    zip_file: bytes = source["ZipFile"]
+    if len(zip_file) > ZIP_LIMIT:
+        raise errors.RequestEntityTooLarge(f"Zipped size must be smaller than {ZIP_LIMIT} bytes")
+    return zip_file
+
+
+def _new_name(reference: str, site: names.Site) -> str:
+    ref = site.function(reference)
+    if len(ref.name) > _NAME_LIMIT:
+        raise errors.InvalidParameterValue(
+            f"1 validation error detected: Value '{ref.name}' at 'functionName' failed to satisfy constraint: "
+            f"Member must have length less than or equal to {_NAME_LIMIT}"
+        )
+    return ref.name
+
+
+def _notice(name: str, request: Request) -> None:
+    for key in _INERT:
+        if request.get(key):
+            _log.warning("function %s: %s is kept and returned, but has no effect", name, key)
+
+
+OPERATIONS: Mapping[str, Handler] = {
+    "CreateFunction": create_function,
+    "DeleteFunction": delete_function,
+    "GetFunction": get_function,
+    "GetFunctionConfiguration": get_function_configuration,
+    "ListFunctions": list_functions,
+    "UpdateFunctionCode": update_function_code,
+    "UpdateFunctionConfiguration": update_function_configuration,
+}
