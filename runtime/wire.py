@@ -164,6 +164,8 @@ class Spawn:
     gid: int
     """Of the worker on the host; used where the zygote may change ids."""
     hostname: str
+    folders: dict[str, str]
+    """Host paths: "code", and where there are any "layers"; in mode "bare" also "tmp"."""
     fds: str
     """What each descriptor is, in their order, separated by spaces (see worker.sandbox)."""
     limits: dict[str, int]

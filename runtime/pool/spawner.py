@@ -65,10 +65,7 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """One worker to fork. A descriptor that is None is not passed; its control must then be in ``skip``.
-
-    In mode "bare" the descriptors of mounts are O_PATH descriptors of host folders instead.
-    """
+    """One worker to fork."""
 
     slot: int
     """Unique among the living workers of this zygote."""
@@ -79,18 +76,21 @@ class Order:
     request_fd: int
     response_fd: int
     log_fd: int
-    code_fd: int | None = None
-    """Mount for /var/task (``mounts.Mounts.lease``)."""
-    layers_fd: int | None = None
-    """Mount for /opt."""
+    code: str
+    """Host folder that becomes /var/task, read-only; in mode "bare" it is read where it lies."""
+    layers: str | None = None
+    """Host folder that becomes /opt, read-only."""
+    tmp: str | None = None
+    """Mode "bare": the worker's private folder, which it may write; elsewhere unused."""
     tmp_fd: int | None = None
-    """Mount for /tmp; None: a tmpfs of the size in ``limits``."""
+    """A detached mount (fsmount(2)) for /tmp, moved there; None: a tmpfs of the size in ``limits``."""
     netns_fd: int | None = None
-    """Network namespace to join; None: a new one, unless "network" is in ``skip``."""
+    """Network namespace to join; None: a new, empty one, unless "network" is in ``skip``."""
     cgroup_fds: tuple[int, ...] = ()
-    """``tasks`` files (cgroup v1), or ``cgroup.procs`` (v2), open for writing."""
+    """``tasks`` files (cgroup v1) or ``cgroup.procs`` (v2), open for writing; none: "cgroup" must be in ``skip``."""
     limits: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    """By name: NOFILE NPROC AS FSIZE ... as in getrlimit(2); tmp_bytes, tmp_inodes, shm_bytes for mounts."""
+    """By name: NOFILE, NPROC, AS ... as in getrlimit(2); sizes of mounts: tmp_bytes, and where not given by a rule
+    of thumb tmp_inodes, shm_bytes. The core limit is always the sandbox's own."""
     skip: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Controls to leave out, with reasons; they come back in ``wire.Confined.missing``."""
 
@@ -364,18 +364,18 @@ def _encode(order: Order) -> tuple[bytes, list[int]]:
         "request": order.request_fd,
         "response": order.response_fd,
         "log": order.log_fd,
-        "code": order.code_fd,
-        "layers": order.layers_fd,
         "tmp": order.tmp_fd,
         "netns": order.netns_fd,
     }
     names = [name for name, fd in single.items() if fd is not None] + ["cgroup"] * len(order.cgroup_fds)
     fds = [fd for fd in single.values() if fd is not None] + list(order.cgroup_fds)
+    folders = {"code": order.code, "layers": order.layers, "tmp": order.tmp}
     spawn = wire.Spawn(
         order.slot,
         order.uid,
         order.gid,
         order.hostname,
+        {name: path for name, path in folders.items() if path is not None},
         " ".join(names),
         dict(order.limits),
         dict(order.skip),

@@ -8,6 +8,7 @@ kept, because zygote and workers-to-be have one thread and a call is over in mic
 import ctypes
 import os
 import platform
+import struct
 from collections.abc import Mapping
 
 CLONE_NEWNS = 0x00020000
@@ -18,9 +19,6 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
-MS_REC = 0x4000
-MS_PRIVATE = 0x40000
-MNT_DETACH = 2
 
 RDONLY = 0x1
 NOSUID = 0x2
@@ -38,6 +36,10 @@ PR_CAP_AMBIENT_CLEAR_ALL = 4
 
 SECCOMP_SET_MODE_FILTER = 1
 
+_MS_REC = 0x4000
+_MS_PRIVATE = 0x40000
+_MS_SLAVE = 0x80000
+_MNT_DETACH = 2
 _AT_EMPTY_PATH = 0x1000
 _AT_RECURSIVE = 0x8000
 _OPEN_TREE_CLONE = 0x1
@@ -115,14 +117,14 @@ def setns(fd: int, kind: int) -> None:
     _call("setns", fd, kind)
 
 
-def make_private(path: str) -> None:
-    """Cut the mount at ``path`` and all below it off from propagation in either direction."""
-    _call("mount", None, _path(path), None, MS_REC | MS_PRIVATE, None)
+def make_slave(path: str) -> None:
+    """Let the mount at ``path`` and all below it hear of mounts made outside, but not tell of theirs."""
+    _call("mount", None, _path(path), None, _MS_REC | _MS_SLAVE, None)
 
 
 def unmount(path: str) -> None:
     """Detach the mount at ``path`` now; it goes when nothing uses it any more."""
-    _call("umount2", _path(path), MNT_DETACH)
+    _call("umount2", _path(path), _MNT_DETACH)
 
 
 def pivot_root(new: str, old: str) -> None:
@@ -136,20 +138,16 @@ def clone_tree(path: str, *, recursive: bool = False) -> int:
     return _call("open_tree", -100, _path(path), flags)
 
 
-def clone_mount(fd: int) -> int:
-    """Return a detached copy of the mount ``fd``. Of a detached mount: since Linux 6.15, EINVAL before."""
-    return _call("open_tree", fd, b"", _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_EMPTY_PATH)
-
-
 def place_mount(fd: int, path: str) -> None:
     """Attach the detached mount ``fd`` at ``path``."""
     _call("move_mount", fd, b"", -100, _path(path), _MOVE_MOUNT_F_EMPTY_PATH)
 
 
 def restrict_mount(fd: int, attributes: int, *, recursive: bool = False) -> None:
-    """Add attributes (RDONLY, NOSUID ...) to the mount ``fd``."""
-    values = ctypes.create_string_buffer(attributes.to_bytes(8, "little") + bytes(24), 32)
-    _call("mount_setattr", fd, b"", _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0), values, 32)
+    """Add attributes (RDONLY, NOSUID ...) to the mount ``fd``, and cut it off from propagation."""
+    # struct mount_attr: attr_set, attr_clr, propagation, userns_fd.
+    values = struct.pack("<QQQQ", attributes, 0, _MS_PRIVATE, 0)
+    _call("mount_setattr", fd, b"", _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0), values, len(values))
 
 
 def new_filesystem(kind: str, options: Mapping[str, str | None], attributes: int) -> int:

@@ -43,7 +43,11 @@ WORKER_GID = 990
 REFUSED = 70
 """Exit status of a worker whose confinement failed (EX_SOFTWARE)."""
 
+_FOLDERS = {"code": "/var/task", "layers": "/opt"}
 _SHM_BYTES = 16 * 1024 * 1024
+_SHM_INODES = 1024
+_INODE_BYTES = 4096
+"""Of a /tmp, for each inode."""
 _SPARE_FD = 64
 """Where descriptors are parked while 0 to 4 are laid out."""
 
@@ -72,6 +76,8 @@ class Setting:
     """Mode "bare": host paths that a worker may read."""
     absent: dict[str, str]
     """Controls that no worker of this zygote has, with reasons."""
+    host_view: int
+    """Descriptor of a mount namespace that shows the host's folders; -1 in mode "bare"."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -163,31 +169,37 @@ def _group(_job: Job) -> None:
 
 
 def _mounts(job: Job) -> None:
-    for name, path in (("code", "/var/task"), ("layers", "/opt"), ("tmp", "/tmp")):
-        if name in job.fds:
-            _place(job.fds[name], path)
+    copies = _copies(job)
     limits = job.order.limits
-    if "tmp" not in job.fds:
-        _tmpfs("/tmp", limits["tmp_bytes"], limits["tmp_inodes"])
-    _tmpfs("/dev/shm", limits.get("shm_bytes", _SHM_BYTES), 1024)
+    if "tmp" in job.fds:
+        copies["/tmp"] = job.fds["tmp"]
+    else:
+        copies["/tmp"] = _tmpfs(limits["tmp_bytes"], limits.get("tmp_inodes", limits["tmp_bytes"] // _INODE_BYTES))
+    copies["/dev/shm"] = _tmpfs(limits.get("shm_bytes", _SHM_BYTES), _SHM_INODES)
+    for path, fd in copies.items():
+        kernel.place_mount(fd, path)
+        os.close(fd)
 
 
-def _place(fd: int, path: str) -> None:
-    try:
-        # The supervisor keeps one mount per folder: each worker attaches a copy.
-        copy = kernel.clone_mount(fd)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        copy = fd  # before Linux 6.15 the supervisor makes one per worker
-    kernel.place_mount(copy, path)
+def _copies(job: Job) -> dict[str, int]:
+    """Return detached, read-only mounts of the function's folders by where they belong.
+
+    The host's paths exist in another mount namespace only: step into it, take copies along, and step back.
+    """
+    folders = job.order.folders
+    own_view = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    kernel.setns(job.setting.host_view, kernel.CLONE_NEWNS)
+    copies = {path: kernel.clone_tree(folders[name]) for name, path in _FOLDERS.items() if name in folders}
+    kernel.setns(own_view, kernel.CLONE_NEWNS)
+    os.close(own_view)
+    for fd in copies.values():
+        kernel.restrict_mount(fd, kernel.RDONLY | kernel.NOSUID | kernel.NODEV)
+    return copies
 
 
-def _tmpfs(path: str, size: int, inodes: int) -> None:
+def _tmpfs(size: int, inodes: int) -> int:
     options = {"size": str(size), "nr_inodes": str(inodes), "mode": "1777"}
-    fd = kernel.new_filesystem("tmpfs", options, kernel.NOSUID | kernel.NODEV)
-    kernel.place_mount(fd, path)
-    os.close(fd)
+    return kernel.new_filesystem("tmpfs", options, kernel.NOSUID | kernel.NODEV)
 
 
 def _hostname(job: Job) -> None:
@@ -222,8 +234,7 @@ def write_maps(inner_uid: int, uid: int, inner_gid: int, gid: int) -> None:
 def _limits(job: Job) -> None:
     # A core of 1 byte is none (no core format fits), and unlike 0 it also keeps the kernel from starting a core_pattern
     # program, which ignores the limit otherwise: core(5).
-    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
-    for name, value in job.order.limits.items():
+    for name, value in {**job.order.limits, "CORE": 1}.items():
         if name.isupper():
             resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
 
@@ -263,16 +274,15 @@ def _landlock(job: Job) -> None:
     if not abi:
         raise OSError(errno.EOPNOTSUPP, "the kernel has no Landlock")
     if job.setting.mode == "bare":
-        folders = [job.fds[name] for name in ("code", "layers") if name in job.fds]
-        landlock.confine(abi, [*job.setting.readable, "/proc/self", *folders], [job.fds["tmp"]], _DEVICES)
+        folders = job.order.folders
+        own = [folders[name] for name in _FOLDERS if name in folders]
+        landlock.confine(abi, [*job.setting.readable, "/proc/self", *own], [folders["tmp"]], _DEVICES)
     else:
         landlock.confine(abi, ["/"], ["/tmp", "/dev/shm"], _DEVICES)
 
 
 def _descriptors(job: Job) -> None:
     fds = job.fds
-    if job.setting.mode == "bare" and "code" in fds:
-        os.fchdir(fds["code"])
     parked = {}
     fds["null"] = os.open("/dev/null", os.O_RDONLY)
     for name in ("null", "log", "request", "response"):
@@ -290,8 +300,7 @@ def _descriptors(job: Job) -> None:
 
 def _directory(job: Job) -> None:
     os.environ.clear()
-    if job.setting.mode != "bare":
-        os.chdir("/var/task")
+    os.chdir("/var/task" if job.setting.mode != "bare" else job.order.folders["code"])
 
 
 def _seccomp(job: Job) -> None:

@@ -33,18 +33,16 @@ def main(arguments: list[str]) -> NoReturn:
     fd, mode, _library, sdk, parent = arguments
     control = socket.socket(fileno=int(fd))
     sys.argv[:] = [""]
-    step = "start"
+    step, host_view = "start", -1
     try:
         _die_with(int(parent))
         step = "namespaces"
         if mode != "bare":
             _enter_namespaces(mode, control)
             step = "root"
-            kernel.unshare(kernel.CLONE_NEWNS)
-            kernel.make_private("/")
-            root.enter(sdk)
+            host_view = _enter_root(sdk)
         step = "setting"
-        zygote = Zygote(control, _setting(mode, sdk))
+        zygote = Zygote(control, _setting(mode, sdk, host_view))
     except Exception as error:
         code = error.errno or 0 if isinstance(error, OSError) else 0
         reason = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
@@ -78,7 +76,21 @@ def _enter_namespaces(mode: str, control: socket.socket) -> None:
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _setting(mode: str, sdk: str) -> sandbox.Setting:
+def _enter_root(sdk: str) -> int:
+    """Leave the host's root for ours; return a descriptor of a mount namespace with the host's view.
+
+    Only its descriptor is kept: a worker-to-be steps into it to take copies of its function's folders along, and it is
+    closed before any code of a function runs. So no path of the code store is in the root of zygote or workers.
+    """
+    kernel.unshare(kernel.CLONE_NEWNS)
+    kernel.make_slave("/")
+    host_view = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    kernel.unshare(kernel.CLONE_NEWNS)
+    root.enter(sdk)
+    return host_view
+
+
+def _setting(mode: str, sdk: str, host_view: int) -> sandbox.Setting:
     absent: dict[str, str] = {}
     readable: tuple[str, ...] = ()
     if mode == "bare":
@@ -89,7 +101,7 @@ def _setting(mode: str, sdk: str) -> sandbox.Setting:
     except OSError as error:
         abi = 0
         absent["landlock"] = f"the kernel has none: {error}"
-    return sandbox.Setting(mode, seccomp.program(kernel.MACHINE), abi, readable, absent)
+    return sandbox.Setting(mode, seccomp.program(kernel.MACHINE), abi, readable, absent, host_view)
 
 
 @dataclasses.dataclass(slots=True)
