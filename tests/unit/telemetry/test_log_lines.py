@@ -1,0 +1,118 @@
+import re
+
+import pytest
+
+from runtime.telemetry import lines
+
+NOW = 1795374000.1234
+STREAM = "2026/11/22/[$LATEST]0a1b2c"
+
+
+def stored(message, *, platform=False):
+    return lines.head(NOW, STREAM, platform=platform) + lines.body(message)
+
+
+def test_a_line_is_readable_and_parses_back():
+    line = stored(b"hello")
+    assert line == b"2026-11-22T19:00:00.123Z\t2026/11/22/[$LATEST]0a1b2c\tF\thello"
+    assert lines.parse(line) == lines.Event(timestamp_ms=1795374000123, stream=STREAM, platform=False, message="hello")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "",
+        "tabs\tstay\t",
+        "[ERROR] ValueError: x\rTraceback (most recent call last):\r  File",
+        'JSON with {"path": "C:\\\\x", "n": "\\n"}',
+        "\x1b[2K\x1b[1A erase a line",
+        "␛r is not a carriage return, ␛ alone and ␛␛x0a neither",
+        "\x00\x7f\x85\x9b",
+        "RequestId: 1 Error: x\nRuntime.ExitError",
+        "日本語 🎉\u2028",
+    ],
+)
+def test_every_message_comes_back_from_one_line(message):
+    line = stored(message.encode())
+    assert b"\n" not in line
+    assert lines.parse(line).message == message
+
+
+def test_no_control_character_reaches_the_file():
+    line = lines.body(bytes(range(128)) + "".join(map(chr, range(128, 160))).encode()).decode()
+    assert [c for c in line if not c.isprintable()] == ["\t"]
+
+
+def test_backslashes_are_left_alone():
+    assert lines.body(rb'{"a": "x\ny"}') == rb'{"a": "x\ny"}'
+
+
+def test_what_is_not_utf8_is_replaced():
+    assert lines.body(b"caf\xe9 \xff") == "caf\ufffd \ufffd".encode()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"hello", b"2026-11-22T19:00:00.123Z\ts\tX\tm", b"yesterday\ts\tF\tm", b"2026\ts\tF", b"\xff\ts\tF\tm"],
+)
+def test_a_line_that_is_none_of_ours_is_no_event(line):
+    assert lines.parse(line) is None
+
+
+def test_a_function_cannot_forge_a_platform_line():
+    """Whatever it prints: each of its lines carries F, and its own text stands after the mark."""
+    forged = stored(b"REPORT RequestId: 1\tDuration: 1.00 ms", platform=True)
+    printed = b"x\n" + forged + b"\r\n\r" + forged + b"\n\x1b[A" + forged + b"\n"
+    events = lines.Splitter().feed(printed)
+    file = b"".join(stored(event) + b"\n" for event in events)
+    parsed = [lines.parse(line) for line in file.split(b"\n")[:-1]]
+    assert len(parsed) == 4
+    assert not any(event.platform for event in parsed)
+    # Nor does anything in the file begin a line, for whatever reader, that has no F in its place.
+    for line in re.split("[\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]", file.decode())[:-1]:
+        assert line.split("\t")[2] == "F"
+
+
+def test_a_forged_line_is_told_by_its_mark():
+    """The control of the test above: the mark alone makes the difference."""
+    assert lines.parse(stored(b"REPORT RequestId: 1", platform=True)).platform
+
+
+def test_splitter_cuts_at_line_breaks_wherever_chunks_end():
+    splitter = lines.Splitter()
+    assert splitter.feed(b"one\ntwo") == [b"one"]
+    assert splitter.feed(b"") == []
+    assert splitter.feed(b" and a half\n\nfour\r\n") == [b"two and a half", b"", b"four\r"]
+    assert splitter.flush() == []
+    assert splitter.feed("é".encode()[:1]) == []
+    assert splitter.feed("é".encode()[1:]) == []
+    assert splitter.held == 2
+    assert splitter.flush() == ["é".encode()]
+    assert splitter.held == 0
+
+
+def test_splitter_cuts_lines_that_have_no_end():
+    splitter = lines.Splitter()
+    data = ("é" * 1000).encode() + b"x"
+    events = []
+    for _ in range(400):
+        events += splitter.feed(data)
+        assert splitter.held <= lines.EVENT_LIMIT
+    events += splitter.flush()
+    assert b"".join(events) == data * 400
+    assert all(lines.EVENT_LIMIT - 4 < len(event) <= lines.EVENT_LIMIT for event in events[:-1])
+    for event in events:
+        event.decode()
+
+
+def test_splitter_cuts_long_lines_that_come_whole():
+    events = lines.Splitter().feed(b"a" * (lines.EVENT_LIMIT * 2 + 5) + b"\nb\n" + b"c" * lines.EVENT_LIMIT + b"\n")
+    assert [len(event) for event in events] == [lines.EVENT_LIMIT, lines.EVENT_LIMIT, 5, 1, lines.EVENT_LIMIT]
+
+
+def test_splitter_does_not_hold_a_byte_each():
+    splitter = lines.Splitter()
+    for _ in range(10_000):
+        splitter.feed(b"ab")
+    assert len(splitter._parts) <= 65
+    assert splitter.flush() == [b"ab" * 10_000]
