@@ -35,7 +35,7 @@ def invoke(name: str, payload: str | None, log: bool, url: str | None, output: s
     clients.check(answer)
     if log:
         tail = base64.b64decode(answer.headers.get("X-Amz-Log-Result", "")).decode(errors="replace")
-        click.echo(tail, err=True, nl=not tail.endswith("\n"))
+        click.echo(outputs.printable(tail), err=True, nl=not tail.endswith("\n"))
     _show(answer.body, indent=not outputs.wants_json(output))
     if "X-Amz-Function-Error" in answer.headers:
         sys.exit(1)
@@ -55,11 +55,10 @@ def _read(payload: str | None) -> bytes:
 
 
 def _show(payload: bytes, *, indent: bool) -> None:
-    if indent:
-        try:
-            outputs.show_json(json.loads(payload))
-        except ValueError:
-            pass
-        else:
-            return
-    click.echo(payload, nl=not payload.endswith(b"\n"))
+    if not indent:
+        click.echo(payload, nl=not payload.endswith(b"\n"))
+        return
+    try:
+        outputs.show_json(json.loads(payload))
+    except ValueError:
+        click.echo(outputs.printable(payload.decode(errors="replace")))

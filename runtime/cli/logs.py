@@ -39,4 +39,5 @@ def _show(event: dict[str, Any], *, as_json: bool) -> None:
         click.echo(json.dumps(event, ensure_ascii=False))
         return
     time = dt.datetime.fromtimestamp(event["timestamp"] / 1000, dt.UTC)
-    click.echo(f"{time:%Y-%m-%dT%H:%M:%S}.{event['timestamp'] % 1000:03d}Z {event['message'].rstrip()}")
+    message = outputs.printable(event["message"].rstrip())
+    click.echo(f"{time:%Y-%m-%dT%H:%M:%S}.{event['timestamp'] % 1000:03d}Z {message}")

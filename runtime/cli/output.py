@@ -65,6 +65,17 @@ def show_fields(fields: Mapping[str, Any]) -> None:
         click.echo(f"{name.ljust(width)}  {_text(value)}")
 
 
+def printable(text: str) -> str:
+    """Return a function's text for a terminal: a stray carriage return or escape sequence must not rule it.
+
+    AWS's runtime joins the lines of a stack trace by carriage returns; they become line breaks.
+    """
+    return "".join(
+        character if character.isprintable() or character in "\t\n\xa0" else ascii(character)[1:-1]
+        for character in text.replace("\r\n", "\n").replace("\r", "\n")
+    )
+
+
 def size(count: int) -> str:
     """Return a number of bytes as people read it."""
     amount = float(count)

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -57,9 +58,8 @@ def run(server, monkeypatch):
 
 def test_help_lists_every_command_in_order(run):
     text = run("--help").stdout
-    places = [text.index(f"\n  {name} ") for name in ("serve", "deploy", "invoke", "ls", "describe", "logs", "rm")]
-    assert places == sorted(places)
-    assert "doctor" in text
+    commands = re.findall(r"^  (\w+)  ", text.partition("Commands:")[2], re.MULTILINE)
+    assert commands == ["serve", "deploy", "invoke", "ls", "describe", "logs", "rm", "doctor", "env"]
     assert "Exit codes" in text
 
 
@@ -194,6 +194,11 @@ def test_invoke_refused_by_the_server_exits_with_2(run, server):
     result = run("invoke", "hello", "-p", "{")
     assert result.exit_code == 2
     assert "InvalidRequestContentException: Could not parse" in result.stderr
+
+
+def test_a_function_cannot_rule_the_terminal():
+    assert outputs.printable("[ERROR] no\rTraceback:\r\xa0 at\r\n") == "[ERROR] no\nTraceback:\n\xa0 at\n"
+    assert outputs.printable("\x1b]0;title\x07 \x9b2J ü 🙂\t.") == "\\x1b]0;title\\x07 \\x9b2J ü 🙂\t."
 
 
 # No server

@@ -1,0 +1,47 @@
+# hotfork in a container.
+#
+#   docker build -t hotfork .
+#
+# How much the workers can be confined depends on what the container itself is allowed to do. Each command below adds
+# what the next level needs; `docker run ... hotfork hotfork doctor` shows what is engaged, and what is missing and why.
+#
+# Level 1, Docker's defaults: Landlock, seccomp, resource limits.
+#   docker run --rm -p 127.0.0.1:3001:3001 hotfork
+#
+# Level 2, namespaces: Docker's seccomp and AppArmor profiles forbid user namespaces, and its masks over /proc forbid
+# to mount a new one.
+#   docker run --rm -p 127.0.0.1:3001:3001 \
+#     --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined \
+#     hotfork
+#
+# Level 3, and a limit of memory and processes per worker: root in the container, and a writable cgroup tree
+# (writable-cgroups is in Docker Engine 28 and later, with cgroup v2; before that, --privileged).
+#   docker run --rm -p 127.0.0.1:3001:3001 --user 0 --cap-add SYS_ADMIN --cap-add NET_ADMIN \
+#     --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined \
+#     --security-opt writable-cgroups=true \
+#     hotfork hotfork serve --isolation strong
+#
+# Always: publish the port to 127.0.0.1 alone, because whoever reaches it can run code in the container; keep state with
+# -v hotfork:/var/lib/hotfork; give invocations time to end with --stop-timeout 40.
+
+FROM python:3.12-slim AS build
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY configs/functions configs/functions
+COPY runtime runtime
+RUN python -m venv /opt/hotfork \
+    && /opt/hotfork/bin/pip install --no-cache-dir --disable-pip-version-check .
+
+FROM python:3.12-slim
+COPY --from=build /opt/hotfork /opt/hotfork
+RUN useradd --system --uid 10001 --user-group --home-dir /var/lib/hotfork --create-home hotfork
+ENV PATH=/opt/hotfork/bin:$PATH \
+    HOTFORK_HOST=0.0.0.0 \
+    HOTFORK_STATE_DIR=/var/lib/hotfork
+USER hotfork
+WORKDIR /var/lib/hotfork
+VOLUME /var/lib/hotfork
+EXPOSE 3001
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --start-interval=1s \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:3001/healthz', timeout=2)"]
+CMD ["hotfork", "serve", "--isolation", "auto"]
