@@ -21,7 +21,7 @@ TRUNCATE = 1 << 14
 IOCTL_DEV = 1 << 15
 
 _ABI_RIGHTS = ((1, (1 << 13) - 1), (2, REFER), (3, TRUNCATE), (5, IOCTL_DEV))
-_SCOPES_ABI = 6
+SCOPES_ABI = 6
 _SCOPE_ABSTRACT_UNIX_SOCKET = 1
 _SCOPE_SIGNAL = 2
 
@@ -42,7 +42,7 @@ def handled(abi: int) -> int:
 def attributes(abi: int) -> bytes:
     """Return struct landlock_ruleset_attr for an ABI: all rights on files, none on the network, all scopes."""
     files = handled(abi).to_bytes(8, "little")
-    if abi < _SCOPES_ABI:
+    if abi < SCOPES_ABI:
         return files
     return files + bytes(8) + (_SCOPE_ABSTRACT_UNIX_SOCKET | _SCOPE_SIGNAL).to_bytes(8, "little")
 

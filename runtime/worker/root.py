@@ -10,7 +10,7 @@ A tmpfs with read-only binds of the system's programs and libraries and of the i
 import os
 import sys
 
-from runtime.worker import kernel
+from runtime.worker import kernel, rights
 
 _STAGE = "/tmp"
 """Any folder that exists everywhere; the new root is put together over it, in our own mount namespace."""
@@ -41,7 +41,6 @@ _ETC_FOLDERS = (
     "/etc/ca-certificates/extracted",
     "/etc/crypto-policies",
 )
-_DEVICES = ("null", "zero", "full", "random", "urandom")
 _LINKS = (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"))
 _EMPTY = ("/var/task", "/var/runtime", "/opt", "/tmp", "/proc", "/dev/shm", "/sys", "/run", "/home", "/mnt")
 
@@ -72,7 +71,7 @@ def enter(sdk: str) -> None:
     The process must be in a mount namespace of its own, cut off from propagation. Raises OSError.
     """
     binds = {path: kernel.clone_tree(path, recursive=True) for path in _sources()}
-    devices = {f"/dev/{name}": kernel.clone_tree(f"/dev/{name}") for name in _DEVICES}
+    devices = {path: kernel.clone_tree(path) for path in rights.DEVICES}
     if sdk:
         binds["/var/runtime"] = kernel.clone_tree(sdk, recursive=True)
     files = _read_files()

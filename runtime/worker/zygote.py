@@ -20,7 +20,8 @@ import sys
 from typing import NoReturn
 
 from runtime import wire
-from runtime.worker import bootstrap, kernel, root, sandbox, seccomp
+from runtime.worker import bootstrap, kernel, landlock, rights, root, sandbox, seccomp
+from runtime.worker.job import Job, Setting
 
 _ANCILLARY = socket.CMSG_SPACE(64 * 4)
 _BARE = "mode bare makes no namespaces"
@@ -33,6 +34,7 @@ def main(arguments: list[str]) -> NoReturn:
     fd, mode, _library, sdk, parent = arguments
     control = socket.socket(fileno=int(fd))
     sys.argv[:] = [""]
+    os.environ.clear()  # an empty environment is given a LC_CTYPE by the interpreter itself (PEP 538)
     step, host_view = "start", -1
     try:
         _die_with(int(parent))
@@ -64,7 +66,7 @@ def _enter_namespaces(mode: str, control: socket.socket) -> None:
         uid, gid = os.getuid(), os.getgid()
         # Together, so that the pid namespace is the user namespace's: leaving and joining it needs that.
         kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWPID)
-        sandbox.write_maps(0, uid, 0, gid)
+        rights.write_maps(0, uid, 0, gid)
     else:
         kernel.unshare(kernel.CLONE_NEWPID)
     pid = os.fork()
@@ -90,18 +92,25 @@ def _enter_root(sdk: str) -> int:
     return host_view
 
 
-def _setting(mode: str, sdk: str, host_view: int) -> sandbox.Setting:
+def _setting(mode: str, sdk: str, host_view: int) -> Setting:
     absent: dict[str, str] = {}
     readable: tuple[str, ...] = ()
     if mode == "bare":
         absent = dict.fromkeys(_ABSENT_IN_BARE, _BARE)
         readable = (*_PATHS_IN_BARE, *root.interpreter_folders(), *([sdk] if sdk else []))
+    if os.geteuid() == 0:
+        # Here once for all workers: what we hold ourselves stays, and a child inherits that none comes back by exec.
+        rights.drop_bounding_set()
+    else:
+        absent["identity"] = "changing the uid needs root"
     try:
         abi = kernel.landlock_abi()
     except OSError as error:
         abi = 0
         absent["landlock"] = f"the kernel has none: {error}"
-    return sandbox.Setting(mode, seccomp.program(kernel.MACHINE), abi, readable, absent, host_view)
+    if mode == "bare" and abi < landlock.SCOPES_ABI:
+        absent["signals"] = "keeping signals inside a worker needs a pid namespace or Landlock ABI 6"
+    return Setting(mode, seccomp.program(kernel.MACHINE), abi, readable, absent, host_view)
 
 
 @dataclasses.dataclass(slots=True)
@@ -109,7 +118,7 @@ class Zygote:
     """Serves orders; ``workers`` maps the pids of living workers to their slots."""
 
     control: socket.socket
-    setting: sandbox.Setting
+    setting: Setting
     workers: dict[int, int] = dataclasses.field(default_factory=dict)
     own_pids: int = -1
     """Descriptor of the zygote's own pid namespace."""
@@ -199,7 +208,8 @@ class Zygote:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             cgroups = [fd for name, fd in zip(names, fds, strict=True) if name == "cgroup"]
             singles = {name: fd for name, fd in zip(names, fds, strict=True) if name != "cgroup"}
-            sandbox.confine(sandbox.Job(self.setting, order, singles, cgroups, {}), bootstrap.serve)
+            missing = {**self.setting.absent, **order.skip}
+            sandbox.confine(Job(self.setting, order, singles, cgroups, missing), bootstrap.serve)
         except BaseException as error:
             sys.stderr.write(f"worker: {type(error).__name__}: {error}\n")
         finally:

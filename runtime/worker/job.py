@@ -1,0 +1,45 @@
+"""What the steps of the sandbox work on."""
+
+import dataclasses
+
+from runtime import wire
+
+
+class StepFailed(Exception):
+    """A step failed: ``step`` is its name, ``errno`` the system call's answer, or 0."""
+
+    def __init__(self, step: str, code: int, reason: str) -> None:
+        super().__init__(f"{step}: {reason}")
+        self.step = step
+        self.errno = code
+        self.reason = reason
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Setting:
+    """What all workers of a zygote share."""
+
+    mode: str
+    """"root", "user" or "bare"."""
+    filter: bytes
+    """The seccomp program."""
+    landlock_abi: int
+    """0: the kernel has none."""
+    readable: tuple[str, ...]
+    """Mode "bare": host paths that a worker may read."""
+    absent: dict[str, str]
+    """Controls that no worker of this zygote has, with reasons."""
+    host_view: int
+    """Descriptor of a mount namespace that shows the host's folders; -1 in mode "bare"."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Job:
+    """One worker to confine. ``fds`` changes as descriptors are used up and laid out."""
+
+    setting: Setting
+    order: wire.Spawn
+    fds: dict[str, int]
+    cgroups: list[int]
+    missing: dict[str, str]
+    """Controls that are left out, with reasons."""

@@ -1,0 +1,118 @@
+"""Steps of the sandbox that settle what a worker may do: ids, limits, capabilities, paths, descriptors, calls."""
+
+import errno
+import fcntl
+import os
+import resource
+import signal
+
+from runtime.worker import kernel, landlock
+from runtime.worker.job import Job
+
+REQUEST_FD = 3
+RESPONSE_FD = 4
+WORKER_UID = 993
+WORKER_GID = 990
+"""Inside a worker's own user namespace: the ids that functions have on AWS."""
+
+DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+_SPARE_FD = 64
+"""Where descriptors are parked while 0 to 4 are laid out."""
+
+
+def user(job: Job) -> None:
+    """Mode "user": move into a user namespace of our own, which has no right over the namespaces made so far."""
+    if job.setting.mode != "user":
+        return  # the worker gets an id of its own instead
+    uid, gid = os.getuid(), os.getgid()
+    kernel.unshare(kernel.CLONE_NEWUSER)
+    # A process that is not dumpable does not own its own /proc/self/uid_map.
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
+    write_maps(WORKER_UID, uid, WORKER_GID, gid)
+    drop_bounding_set()  # a new user namespace comes with a full one
+
+
+def write_maps(inner_uid: int, uid: int, inner_gid: int, gid: int) -> None:
+    """Map one uid and one gid of the parent into the user namespace this process just made."""
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{inner_uid} {uid} 1"),
+        ("gid_map", f"{inner_gid} {gid} 1"),
+    ):
+        fd = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+
+
+def drop_bounding_set() -> None:
+    """Give up every capability that an exec could bring back; the ones we have stay. Needs CAP_SETPCAP."""
+    for capability in range(64):
+        try:
+            kernel.prctl(kernel.PR_CAPBSET_DROP, capability)
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                return  # the first number that the kernel does not know
+            raise
+
+
+def limits(job: Job) -> None:
+    """Set the resource limits of the order, and one against core dumps."""
+    # A core of 1 byte is none (no core format fits), and unlike 0 it also keeps the kernel from starting a core_pattern
+    # program, which ignores the limit otherwise: core(5).
+    for name, value in {**job.order.limits, "CORE": 1}.items():
+        if name.isupper():
+            resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
+
+
+def identity(job: Job) -> None:
+    """Become the function's uid and gid; in mode "user" the namespace did that."""
+    if job.setting.mode != "user":
+        os.setgroups([])
+        os.setresgid(job.order.gid, job.order.gid, job.order.gid)
+        os.setresuid(job.order.uid, job.order.uid, job.order.uid)
+
+
+def privileges(_job: Job) -> None:
+    """Give up all capabilities for ever, and be opaque to others of the same uid."""
+    kernel.drop_capabilities()
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    # Forgotten by the kernel when the ids change, so it comes after.
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def paths(job: Job) -> None:
+    """Confine the worker to the paths it needs, and its signals to itself."""
+    setting, folders = job.setting, job.order.folders
+    if setting.mode == "bare":
+        own = [path for name, path in folders.items() if name != "tmp"]
+        read = (*setting.readable, "/proc/self", *own)
+        landlock.confine(setting.landlock_abi, read, [folders["tmp"]], DEVICES)
+    else:
+        landlock.confine(setting.landlock_abi, ["/"], ["/tmp", "/dev/shm"], ["/dev"])
+
+
+def descriptors(job: Job) -> None:
+    """Lay out 0 /dev/null, 1 and 2 the log, 3 requests, 4 responses, and close all others."""
+    fds = job.fds
+    fds["null"] = os.open("/dev/null", os.O_RDONLY)
+    parked = {
+        name: fcntl.fcntl(fds[name], fcntl.F_DUPFD_CLOEXEC, _SPARE_FD)
+        for name in ("null", "log", "request", "response")
+    }
+    os.dup2(parked["null"], 0)
+    os.dup2(parked["log"], 1)
+    os.dup2(parked["log"], 2)
+    # Not inherited by what the function executes.
+    os.dup2(parked["request"], REQUEST_FD, inheritable=False)
+    os.dup2(parked["response"], RESPONSE_FD, inheritable=False)
+    fds.clear()
+    fds["response"] = RESPONSE_FD
+    kernel.close_from(RESPONSE_FD + 1)
+
+
+def calls(job: Job) -> None:
+    """Load the filter of system calls."""
+    kernel.load_filter(job.setting.filter)

@@ -1,0 +1,104 @@
+"""Steps of the sandbox that settle what a worker sees: cgroup, namespaces, mounts, names."""
+
+import errno
+import os
+import socket
+
+from runtime.worker import kernel
+from runtime.worker.job import Job
+
+_OPTIONAL_NAMESPACES = {
+    "ipc": kernel.CLONE_NEWIPC,
+    "uts": kernel.CLONE_NEWUTS,
+    "cgroup_view": kernel.CLONE_NEWCGROUP,
+}
+_FOLDERS = {"code": "/var/task", "layers": "/opt"}
+_SHM_BYTES = 16 * 1024 * 1024
+_SHM_INODES = 1024
+_INODE_BYTES = 4096
+"""Of a /tmp, for each inode, where the order does not say."""
+
+
+def cgroup(job: Job) -> None:
+    """Join the cgroup: a process that writes 0 moves itself, which is quick for a single-threaded one."""
+    if not job.cgroups:
+        raise OSError(errno.EBADF, "no cgroup was passed")
+    for fd in job.cgroups:
+        os.write(fd, b"0")
+
+
+def namespaces(job: Job) -> None:
+    """Leave the zygote's namespaces; the pid namespace is the zygote's doing, who forked us into a new one."""
+    flags = kernel.CLONE_NEWNS
+    for name, flag in _OPTIONAL_NAMESPACES.items():
+        if name not in job.missing:
+            flags |= flag
+    kernel.unshare(flags)
+
+
+def network(job: Job) -> None:
+    """Join the network namespace that was passed, or make an empty one."""
+    if "netns" in job.fds:
+        kernel.setns(job.fds["netns"], kernel.CLONE_NEWNET)
+    else:
+        kernel.unshare(kernel.CLONE_NEWNET)
+
+
+def proc(_job: Job) -> None:
+    """Show this pid namespace in /proc, and nothing but processes."""
+    # Made before the zygote's is taken away: inside a user namespace the kernel gives a proc only to those who see one.
+    fd = kernel.new_filesystem("proc", {"subset": "pid"}, kernel.NOSUID | kernel.NODEV | kernel.NOEXEC)
+    kernel.unmount("/proc")
+    kernel.place_mount(fd, "/proc")
+    os.close(fd)
+
+
+def group(_job: Job) -> None:
+    """Lead a process group of our own: kill(0) must not reach the zygote."""
+    os.setpgid(0, 0)
+
+
+def mounts(job: Job) -> None:
+    """Place the function's folders, /tmp and /dev/shm."""
+    fds = _copies(job)
+    limits = job.order.limits
+    if "tmp" in job.fds:
+        fds["/tmp"] = job.fds.pop("tmp")
+    else:
+        fds["/tmp"] = _tmpfs(limits["tmp_bytes"], limits.get("tmp_inodes", limits["tmp_bytes"] // _INODE_BYTES))
+    fds["/dev/shm"] = _tmpfs(limits.get("shm_bytes", _SHM_BYTES), _SHM_INODES)
+    for path, fd in fds.items():
+        kernel.place_mount(fd, path)
+        os.close(fd)
+
+
+def _copies(job: Job) -> dict[str, int]:
+    """Return detached, read-only mounts of the function's folders by where they belong.
+
+    The host's paths exist in another mount namespace only: step into it, take copies along, and step back.
+    """
+    folders = job.order.folders
+    own_view = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    kernel.setns(job.setting.host_view, kernel.CLONE_NEWNS)
+    fds = {path: kernel.clone_tree(folders[name]) for name, path in _FOLDERS.items() if name in folders}
+    kernel.setns(own_view, kernel.CLONE_NEWNS)
+    os.close(own_view)
+    for fd in fds.values():
+        kernel.restrict_mount(fd, kernel.RDONLY | kernel.NOSUID | kernel.NODEV)
+    return fds
+
+
+def _tmpfs(size: int, inodes: int) -> int:
+    options = {"size": str(size), "nr_inodes": str(inodes), "mode": "1777"}
+    return kernel.new_filesystem("tmpfs", options, kernel.NOSUID | kernel.NODEV)
+
+
+def hostname(job: Job) -> None:
+    """Set the host's name, in our own uts namespace only."""
+    if "uts" not in job.missing:
+        socket.sethostname(job.order.hostname)
+
+
+def directory(job: Job) -> None:
+    """Stand where the function's code lies."""
+    os.chdir(job.order.folders["code"] if job.setting.mode == "bare" else _FOLDERS["code"])
