@@ -1,0 +1,113 @@
+"""The workers' /tmp: a file system of exactly the configured size for each, on disk.
+
+A tmpfs would be charged to the function's memory: filling it would kill the function. So each /tmp is an ext4 image on
+disk (``loop_image``); what a function writes is page cache that the kernel can drop. Spares of the default size are
+made ahead.
+
+Where there are no loop devices (a container without them), no privilege, no room on disk, or ``limit`` images already,
+``take`` answers with an OSError: the worker then makes itself a tmpfs, and its memory limit must be raised by the
+size. Images are sparse: together they may promise more than the disk holds, as long as each would fit when it is made.
+"""
+
+import concurrent.futures
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from runtime.pool import loop_image, spares
+
+LIMIT = 2000
+"""Images at a time; each costs 150 KB of kernel memory and a loop device."""
+
+RESERVE_BYTES = 1 << 30
+"""No image is made where it would, when full, leave less than this on the disk."""
+
+DEFAULT_MB = 512
+"""The size that spares are kept of: Lambda's default EphemeralStorage."""
+
+_MB = 1 << 20
+_THREADS = 2
+_TEMPLATES = 32
+"""Sizes whose template is remembered; each is 60 to 180 KB."""
+
+Use = Callable[[loop_image.Image | OSError], None]
+
+
+class Store:
+    """The images of one supervisor. Use from one event loop; the work is done in threads."""
+
+    def __init__(self, folder: Path, *, ready: int = 8, limit: int = LIMIT, reserve_bytes: int = RESERVE_BYTES) -> None:
+        """``folder``: on which file system the images lie. Raises OSError, saying why, where none can be made."""
+        if shutil.which("mkfs.ext4") is None:
+            raise OSError(errno.ENOENT, "mkfs.ext4 is not installed (package e2fsprogs)")
+        self._folder = folder
+        self._limit = limit
+        self._reserve_bytes = reserve_bytes
+        self._living = 0
+        self._loops = loop_image.Loops()
+        self._templates: dict[int, loop_image.Template] = {}
+        # One of each is made here and now: nothing tells more surely whether it can be done.
+        loop_image.destroy(self._make(DEFAULT_MB))
+        self._executor = concurrent.futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="scratch")
+        self._spares: dict[int, spares.Spares[loop_image.Image]] = {}
+        self._of(DEFAULT_MB, ready).fill()
+
+    @property
+    def living(self) -> int:
+        """Return how many images were taken and not discarded."""
+        return self._living
+
+    @property
+    def ready(self) -> int:
+        """Return how many images of the default size can be taken at once."""
+        return self._spares[DEFAULT_MB].ready
+
+    def take(self, size_mb: int, use: Use) -> None:
+        """Give an image to ``use``, at once or as soon as it is made, or the OSError that stands against it."""
+        if self._living >= self._limit:
+            use(OSError(errno.EMFILE, f"{self._limit} workers have a /tmp on disk already"))
+            return
+        if self._free_bytes() < size_mb * _MB + self._reserve_bytes:
+            use(OSError(errno.ENOSPC, f"{self._folder} has no room for {size_mb} MB"))
+            return
+        self._living += 1
+
+        def hand_over(made: loop_image.Image | OSError) -> None:
+            if isinstance(made, OSError):
+                self._living -= 1
+            use(made)
+
+        self._of(size_mb).take(hand_over)
+
+    def discard(self, image: loop_image.Image) -> None:
+        """Destroy an image whose worker is gone, in a thread."""
+        self._living -= 1
+        self._of(image.size_mb).discard(image)
+
+    def close(self) -> None:
+        """Destroy what was made ahead and give the loop devices back; images in use go when they are discarded."""
+        for one in self._spares.values():
+            one.close()
+        self._executor.shutdown(wait=True)
+        self._loops.close()
+
+    def _of(self, size_mb: int, ready: int = 0) -> spares.Spares[loop_image.Image]:
+        if size_mb not in self._spares:
+            self._spares[size_mb] = spares.Spares(
+                lambda: self._make(size_mb), loop_image.destroy, ready=ready, executor=self._executor
+            )
+        return self._spares[size_mb]
+
+    def _make(self, size_mb: int) -> loop_image.Image:
+        template = self._templates.get(size_mb)
+        if template is None:
+            template = loop_image.template(self._loops, self._folder, size_mb)
+            if len(self._templates) < _TEMPLATES:
+                self._templates[size_mb] = template
+        return loop_image.make(self._loops, self._folder, template)
+
+    def _free_bytes(self) -> int:
+        statistics = os.statvfs(self._folder)
+        return statistics.f_bavail * statistics.f_frsize
