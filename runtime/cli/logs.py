@@ -2,6 +2,8 @@
 
 import datetime as dt
 import json
+import signal
+import sys
 import urllib.parse
 from typing import Any
 
@@ -21,14 +23,20 @@ WAIT_S = 20
 @outputs.options
 def logs(name: str, follow: bool, url: str | None, output: str | None) -> None:
     """Print a function's log. With --output json: one JSON document a line."""
-    client = clients.Client(url)
+    try:
+        _print(clients.Client(url), name, follow=follow, as_json=output == outputs.JSON)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)  # as tail -f ends, without a word
+
+
+def _print(client: clients.Client, name: str, *, follow: bool, as_json: bool) -> None:
     cursor = ""
     while True:
         query = {"after": cursor, "limit": str(PAGE)} | ({"wait": str(WAIT_S)} if follow else {})
         path = f"/_hotfork/logs/{urllib.parse.quote(name, safe='')}?{urllib.parse.urlencode(query)}"
         page = client.call("GET", path, timeout_s=WAIT_S + 40)
         for event in page["events"]:
-            _show(event, as_json=output == outputs.JSON)
+            _show(event, as_json=as_json)
         cursor = page["cursor"]
         if not follow and len(page["events"]) < PAGE:
             return

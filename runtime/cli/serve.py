@@ -34,18 +34,20 @@ def serve(file: Path | None, **flags: Any) -> None:
     try:
         settings = config.load(flags, os.environ, file, is_root=os.geteuid() == 0)
         examples = packages.examples() if settings.examples else []
+        sys.exit(_run(settings, examples))
     except (errors.ConfigError, packages.PackageError) as error:
         raise click.UsageError(error.message) from None
+    except errors.HotforkError as error:
+        raise click.ClickException(error.message) from None
 
+
+def _run(settings: config.Settings, examples: list[packages.Package]) -> int:
     from runtime import supervisor  # noqa: PLC0415 - asyncio, uvloop and botocore: for this command alone
 
     own_runtime = f"python3.{sys.version_info.minor}"
     functions = [example.creation(own_runtime) for example in examples]
     names = [example.name for example in examples]
-    try:
-        sys.exit(supervisor.main(settings, functions, lambda url, summary: announce(url, summary, names)))
-    except errors.HotforkError as error:
-        raise click.ClickException(error.message) from None
+    return supervisor.main(settings, functions, lambda url, confinement: announce(url, confinement, names))
 
 
 def announce(url: str, confinement: str, examples: list[str]) -> None:
