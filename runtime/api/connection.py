@@ -41,13 +41,18 @@ class Shared:
     __slots__ = ("application", "budget", "connections", "dates", "empty", "input", "limits", "loop", "refusal")
 
     def __init__(
-        self, application: http.Application, limits: http.Limits, refusal: http.Refusal, dates: http.Dates
+        self,
+        application: http.Application,
+        limits: http.Limits,
+        refusal: http.Refusal,
+        dates: http.Dates,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.application = application
         self.limits = limits
         self.refusal = refusal
         self.dates = dates
-        self.loop = asyncio.get_running_loop()
+        self.loop = loop
         self.budget = reader.Budget(limits.bytes_in_flight)
         self.connections: set[Connection] = set()
         self.empty = asyncio.Event()
@@ -304,7 +309,10 @@ class Connection(reader.Reader, asyncio.BufferedProtocol):
         queue = self._queue
         while True:
             exchange = queue.popleft()
-            self._release(exchange)
+            # The callbacks are dropped because they often hold the exchange, which would keep it from being freed.
+            exchange.on_disconnect = exchange.on_drain = None
+            if exchange.reserved:
+                self._budget.give_back(exchange)
             if not exchange.keep_alive:
                 self._close()
                 return

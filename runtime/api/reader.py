@@ -158,7 +158,7 @@ class Reader(http.Channel):
                 position += count
                 self.filled(count)
                 continue
-            piece = data[position : position + SLICE]
+            piece = data if end <= SLICE and not position else data[position : position + SLICE]
             position += self._feed_parser(piece)
             if self.phase is not _BETWEEN and not self.finished:
                 self._look_at_the_rest()
@@ -220,10 +220,12 @@ class Reader(http.Channel):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Note a header; what comes behind a chunked body lands in a dictionary that nobody reads."""
         text = value.rstrip().decode("latin-1")
-        headers = self._headers
         key = _NAMES[name]
-        if headers.setdefault(key, text) is not text:
+        headers = self._headers
+        if key in headers:
             self._repeat(key, text)
+        else:
+            headers[key] = text
 
     def on_headers_complete(self) -> None:
         """Make the exchange, or refuse it."""

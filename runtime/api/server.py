@@ -32,7 +32,9 @@ class Server:
         refusal: Refusal = http.plain_refusal,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._shared = connection.Shared(application, limits or Limits(), refusal, http.Dates(now))
+        self._shared = connection.Shared(
+            application, limits or Limits(), refusal, http.Dates(now), asyncio.get_running_loop()
+        )
         self._listeners: list[asyncio.Server] = []
         self._port: int | None = None
         self._sockets: list[tuple[Path, int]] = []
