@@ -12,11 +12,9 @@ import random
 import time
 import urllib.parse
 import uuid
-from collections.abc import Callable
-from typing import Protocol
 
 from runtime import errors, model
-from runtime.api import payload, replies
+from runtime.api import http, payload, replies
 from runtime.invoke import invoker
 from runtime.pool import call as calls
 from runtime.registry import names
@@ -32,20 +30,6 @@ _TYPES = ("RequestResponse", "Event", "DryRun")
 _LOG_TYPES = ("None", "Tail")
 
 
-class Exchange(Protocol):
-    """What this needs of an HTTP exchange (``api.server.Exchange``)."""
-
-    method: str
-    path: str
-    query: str
-    headers: dict[str, str]
-    body: bytes | bytearray | memoryview
-    on_disconnect: Callable[[], None] | None
-
-    def respond(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        """Send the response."""
-
-
 class Invocations:
     """Answers Invoke."""
 
@@ -59,7 +43,7 @@ class Invocations:
         """Return whether a request is an Invoke."""
         return method == "POST" and path.startswith(PREFIX) and path.endswith(SUFFIX)
 
-    def handle(self, exchange: Exchange) -> None:
+    def handle(self, exchange: http.Exchange) -> None:
         """Answer an exchange that ``claims`` said yes to, now or later."""
         request_id = str(uuid.uuid4())
         try:
@@ -67,7 +51,7 @@ class Invocations:
         except errors.HotforkError as error:
             exchange.respond(*replies.of_error(error, request_id))
 
-    def _start(self, exchange: Exchange, request_id: str) -> None:
+    def _start(self, exchange: http.Exchange, request_id: str) -> None:
         headers = exchange.headers
         kind = headers.get("x-amz-invocation-type", "RequestResponse")
         if kind not in _TYPES:
@@ -116,7 +100,7 @@ class _Pending:
 
     __slots__ = ("_call", "_exchange", "_request")
 
-    def __init__(self, runner: invoker.Invoker, exchange: Exchange, request: invoker.Request) -> None:
+    def __init__(self, runner: invoker.Invoker, exchange: http.Exchange, request: invoker.Request) -> None:
         self._exchange = exchange
         self._request = request
         self._call: calls.Call | None = None
@@ -157,7 +141,7 @@ def _not_in_enum(value: str, member: str, allowed: tuple[str, ...]) -> errors.Va
 
 def _new_trace_id() -> str:
     # docs.aws.amazon.com/xray/latest/devguide/xray-api-sendingdata.html#xray-api-traceids
-    return f"Root=1-{int(time.time()):08x}-{random.getrandbits(96):024x};Parent={random.getrandbits(64):016x};Sampled=0"  # noqa: S311
+    return f"Root=1-{int(time.time()):08x}-{random.getrandbits(96):024x};Parent={random.getrandbits(64):016x};Sampled=0"
 
 
 def _client_context(header: str | None) -> bytes | None:

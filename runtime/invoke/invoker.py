@@ -5,6 +5,7 @@ Callbacks, not coroutines: a call costs no task and no future on its way (see do
 
 import asyncio
 import dataclasses
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -56,13 +57,18 @@ class Invoker:
         listener: observer.Observer,
         *,
         sample: Callable[[], float],
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """``sample`` draws uniformly from [0, 1) for weighted aliases."""
+        """Bind to the running event loop.
+
+        ``sample`` draws uniformly from [0, 1), for weighted aliases; ``clock`` is the pool's.
+        """
         self._routes = routes
         self._places = places
         self._runner = runner
         self._observer = listener
         self._sample = sample
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
 
     def resolve(self, function_name: str, qualifier: str | None) -> model.Version:
@@ -110,7 +116,7 @@ class Invoker:
                 want_log_tail=request.want_log_tail,
                 streaming=request.streaming,
             ),
-            self._loop.time(),
+            self._clock(),
             ended,
             refused,
         )

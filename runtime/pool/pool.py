@@ -15,6 +15,7 @@ Everything happens in callbacks on one event loop; nothing here waits.
 
 import asyncio
 import itertools
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
@@ -60,6 +61,7 @@ class Pool:
         idle_ttl_s: float,
         init_timeout_s: float,
         max_invocations: int = 0,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Bind to the running event loop; ``idle_ttl_s`` is how long an idle worker is kept."""
         self._loop = asyncio.get_running_loop()
@@ -72,6 +74,7 @@ class Pool:
             launcher=launcher,
             observer=listener,
             owner=self,
+            clock=clock,
             new_stream=new_stream,
             init_timeout_s=init_timeout_s,
             max_invocations=max_invocations,

@@ -5,7 +5,7 @@ pool) of each turn. It owns the deadline: the process is killed when a call runs
 process thinks of it. It also writes the platform's lines (INIT_START, START, END, REPORT) into the log stream,
 because only here is their order with the function's own output known.
 
-Times are seconds on the event loop's clock.
+Times are seconds on a clock that is passed in: the event loop's own stands still between its turns.
 """
 
 import asyncio
@@ -77,6 +77,7 @@ class Surroundings:
     launcher: process.Launcher
     observer: observer.Observer
     owner: Owner
+    clock: Callable[[], float]
     new_stream: Callable[[model.Version], str]
     init_timeout_s: float
     """AWS's rule: ten seconds; then init runs once more, within the function's timeout."""
@@ -125,7 +126,7 @@ class Worker:
         self._served = 0
         self._cause = ""
         self._tail: report.Tail | None = None
-        self._asked = self._confined = around.loop.time()
+        self._asked = self._confined = around.clock()
         self._started_call = 0.0
         ours, theirs = link.pipes()
         self._link = link.Link(around.loop, ours, self._heard, self._logged, self._broken)
@@ -150,7 +151,7 @@ class Worker:
         self.call = call
         self._served += 1
         around, version, invocation = self._around, self.version, call.invocation
-        self._started_call = around.loop.time()
+        self._started_call = around.clock()
         self._tail = report.Tail() if invocation.want_log_tail else None
         around.observer.invocation_started(invocation)
         self._platform(report.start(version, invocation.request_id, time.time()))
@@ -209,14 +210,14 @@ class Worker:
             self._broken(f"{kind.__name__} out of turn")
 
     def _become(self, confined: wire.Confined) -> None:
-        self._confined = self._around.loop.time()
+        self._confined = self._around.clock()
         self._process.missing.update(confined.missing)
         self._platform(report.init_start(self.version, time.time(), stream=self.stream))
         self._link.send(self._around.launcher.assign(self.version, self.stream))
 
     def _ready(self) -> None:
         self._stop_timer()
-        now = self._around.loop.time()
+        now = self._around.clock()
         self.init_s = now - self._confined
         self.phases = model.Phases(fork=self._confined - self._asked, init=self.init_s)
         self._link.drain_log()
@@ -232,7 +233,7 @@ class Worker:
         if line:
             if self._tail is not None:
                 self._tail.add(line)
-            self._around.observer.log_written(self.version, self.stream, line)
+            self._around.observer.log_written(self.version, self.stream, line, platform=True)
 
     def _broken(self, reason: str) -> None:
         """Kill a worker that broke the protocol; one whose pipe only ended is dying, and its exit says how."""
@@ -326,7 +327,7 @@ class Worker:
         call = self.call
         assert call is not None
         self.call = None
-        duration = self._around.loop.time() - self._started_call
+        duration = self._around.clock() - self._started_call
         if status is model.Status.TIMEOUT:
             duration = self.version.timeout_s
         cold = self._served == 1
@@ -391,7 +392,7 @@ class Worker:
         self._around.owner.worker_unstarted(self, failure)
 
     def _init_so_far(self) -> float:
-        return max(0.0, self._around.loop.time() - self._confined)
+        return max(0.0, self._around.clock() - self._confined)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -1,7 +1,9 @@
 """Workers whose part the test plays itself: real pipes, no process."""
 
 import asyncio
+import contextlib
 import os
+import time
 
 from runtime import model, observer, wire
 from runtime.pool import call, pool
@@ -66,10 +68,8 @@ class Actor:
         os.write(self.log_fd, text.encode())
 
     def hear(self):
-        try:
+        with contextlib.suppress(BlockingIOError):
             self.heard.extend(self.decoder.feed(os.read(self.request_fd, 1 << 20)))
-        except BlockingIOError:
-            pass
         return self.heard
 
     def exit(self, status=0):
@@ -149,7 +149,7 @@ class Stage:
         invocation = model.Invocation(
             request_id=f"r{self.requests}", version=version, payload=b"{}", invoked_arn="arn", **fields
         )
-        made = call.Call(invocation, asyncio.get_running_loop().time(), future.set_result, future.set_exception)
+        made = call.Call(invocation, time.perf_counter(), future.set_result, future.set_exception)
         future.call = made
         self.pool.submit(made)
         return future

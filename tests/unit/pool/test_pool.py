@@ -10,11 +10,11 @@ from runtime import errors, wire
 
 @pytest.fixture
 async def stage():
-    before = set(os.listdir("/proc/self/fd"))
+    before = len(os.listdir("/proc/self/fd"))
     one = scripted.Stage()
     yield one
     await one.close()
-    assert set(os.listdir("/proc/self/fd")) <= before | {str(max(map(int, os.listdir("/proc/self/fd"))))}
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 async def test_a_call_starts_a_worker_and_the_next_one_finds_it_warm(stage):
@@ -177,7 +177,7 @@ async def test_init_that_takes_too_long_is_run_once_more_within_the_functions_ti
         wire.encode(wire.Response("another", "application/json", b"1")),
         wire.encode(wire.Ready()),
         wire.encode(wire.Confined({})),
-        wire.encode(wire.Invoke("r", 0, "", None, None, None, None, False, b"")),  # noqa: FBT003
+        wire.encode(wire.Invoke("r", 0, "", None, None, None, None, False, b"")),
     ],
 )
 async def test_a_busy_worker_that_breaks_the_protocol_is_killed_and_its_caller_gets_an_error(stage, frame):

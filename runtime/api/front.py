@@ -1,0 +1,88 @@
+"""Who answers a request: Invoke at once, the control plane and the server's own pages in a task each."""
+
+import json
+import logging
+import urllib.parse
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+
+from runtime import errors
+from runtime.api import http, invocations, replies
+
+Reply: TypeAlias = tuple[int, Sequence[tuple[str, str]], bytes]
+Page: TypeAlias = Callable[[str, Mapping[str, str], str], Awaitable[Reply]]
+"""From what follows the page's own path, the query and the Accept header to a reply."""
+
+_log = logging.getLogger(__name__)
+
+
+class ControlPlane(Protocol):
+    """Answers every operation of the Lambda API but Invoke."""
+
+    async def handle(self, method: str, path: str, query: str, headers: Mapping[str, str], body: http.Body) -> Reply:
+        """Return the reply to a request."""
+
+
+class Front:
+    """The application behind the HTTP server."""
+
+    def __init__(
+        self,
+        invoke: invocations.Invocations,
+        control: ControlPlane,
+        pages: Mapping[str, Page],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+    ) -> None:
+        """``pages`` are by path: GET of the path itself, or of what lies below one that ends in a slash.
+
+        ``spawn`` runs a coroutine that never raises as a task with a parent.
+        """
+        self._invoke = invoke
+        self._control = control
+        self._pages = pages
+        self._spawn = spawn
+
+    def __call__(self, exchange: http.Exchange) -> None:
+        """Answer an exchange, now or later."""
+        if self._invoke.claims(exchange.method, exchange.path):
+            self._invoke.handle(exchange)
+            return
+        page = self._page_of(exchange.path)
+        if page is None:
+            self._spawn(self._answer(exchange, self._ask_control(exchange)))
+        elif exchange.method not in ("GET", "HEAD"):
+            exchange.respond(405, [("Allow", "GET, HEAD")], b"")
+        else:
+            handler, rest = page
+            query = dict(urllib.parse.parse_qsl(exchange.query))
+            accept = exchange.headers.get("accept", "")
+            self._spawn(self._answer(exchange, handler(urllib.parse.unquote(rest), query, accept)))
+
+    def _page_of(self, path: str) -> tuple[Page, str] | None:
+        page = self._pages.get(path)
+        if page is not None:
+            return page, ""
+        for prefix, below in self._pages.items():
+            if prefix.endswith("/") and path.startswith(prefix):
+                return below, path[len(prefix) :]
+        return None
+
+    def _ask_control(self, exchange: http.Exchange) -> Awaitable[Reply]:
+        return self._control.handle(exchange.method, exchange.path, exchange.query, exchange.headers, exchange.body)
+
+    async def _answer(self, exchange: http.Exchange, reply: Awaitable[Reply]) -> None:
+        try:
+            status, headers, body = await reply
+        except errors.HotforkError as error:
+            status, headers, body = replies.of_error(error, str(uuid.uuid4()))
+        except Exception:  # noqa: BLE001 - one request's bug is not the server's end
+            _log.exception("%s %s failed", exchange.method, exchange.path)
+            status, headers, body = replies.of_error(errors.ServiceFault(), str(uuid.uuid4()))
+        if not exchange.disconnected:
+            exchange.respond(status, headers, body)
+
+
+def as_json(document: object, status: int = 200) -> Reply:
+    """Return a reply that is a JSON document."""
+    return status, [("Content-Type", "application/json")], json.dumps(document).encode()

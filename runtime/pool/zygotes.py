@@ -1,0 +1,125 @@
+"""The zygotes, one an interpreter: started when first needed; who comes before one serves waits for it."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Protocol
+
+from runtime import errors
+from runtime.pool import spawner
+
+
+class Ordered(spawner.Listener, Protocol):
+    """Who wants a process."""
+
+    def order(self) -> spawner.Order:
+        """Return the order; asked for once, when it can be placed."""
+
+    def placed(self) -> None:
+        """Hear that the order's descriptors are not needed any more."""
+
+
+class Zygotes:
+    """All zygotes of a supervisor."""
+
+    def __init__(
+        self,
+        settings: Mapping[str, spawner.Settings],
+        spawn_task: Callable[[Coroutine[Any, Any, None]], object],
+    ) -> None:
+        """Take the settings by runtime; ``spawn_task`` runs a coroutine that never raises as a task with a parent."""
+        self._settings = settings
+        self._spawn_task = spawn_task
+        self._zygotes: dict[str, _Zygote] = {}
+        self.on_lost: Callable[[str, str], None] = lambda _runtime, _reason: None
+        """Called with the runtime and the reason when a zygote is gone that was not closed."""
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """Return the runtimes that there can be zygotes for."""
+        return tuple(self._settings)
+
+    @property
+    def ready(self) -> bool:
+        """Return whether workers can be had, as far as is known: no zygote failed last."""
+        return bool(self._settings) and not any(one.gone for one in self._zygotes.values())
+
+    @property
+    def alive(self) -> int:
+        """Return how many serve."""
+        return sum(one.spawner.alive for one in self._zygotes.values())
+
+    def place(self, runtime: str, ordered: Ordered) -> None:
+        """Have a process forked by the zygote of a runtime; raise WorkerLost where there can be none."""
+        self._get(runtime).place(ordered)
+
+    def kill(self, runtime: str, slot_id: int) -> None:
+        """Kill a process; one that is gone is ignored."""
+        one = self._zygotes.get(runtime)
+        if one is not None:
+            one.spawner.kill(slot_id)
+
+    async def preload(self, runtime: str) -> None:
+        """Start the zygote of a runtime until it serves; raise WorkerLost or IsolationError if it never does."""
+        await asyncio.shield(self._get(runtime).up)
+
+    async def close(self) -> None:
+        """End every zygote, and with them every worker."""
+        for one in self._zygotes.values():
+            await one.spawner.close()
+
+    def _get(self, runtime: str) -> "_Zygote":
+        one = self._zygotes.get(runtime)
+        if one is None or one.gone:
+            settings = self._settings.get(runtime)
+            if settings is None:
+                raise errors.WorkerLost(f"no interpreter for {runtime} is known: name one under [interpreters]")
+            one = self._zygotes[runtime] = _Zygote(settings, lambda reason: self.on_lost(runtime, reason))
+            self._spawn_task(one.start())
+        return one
+
+
+class _Zygote:
+    """One zygote and those who wait for it."""
+
+    def __init__(self, settings: spawner.Settings, on_lost: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._on_lost = on_lost
+        self._waiting: list[Ordered] = []
+        self.spawner = spawner.Spawner(on_lost=self._lost)
+        self.gone = False
+        self.up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def start(self) -> None:
+        try:
+            await self.spawner.start(self._settings)
+        except errors.HotforkError as error:
+            self.gone = True
+            self.up.set_exception(error)
+            self.up.exception()  # those who want to know have it; nobody must
+            for one in self._waiting:
+                one.on_failed("zygote", 0, error.message)
+                one.placed()
+        else:
+            self.up.set_result(None)
+            for one in self._waiting:
+                try:
+                    self._order(one)
+                except errors.WorkerLost as error:
+                    one.on_failed("zygote", 0, error.message)
+        self._waiting.clear()
+
+    def place(self, ordered: Ordered) -> None:
+        if self.up.done():
+            self._order(ordered)
+        else:
+            self._waiting.append(ordered)
+
+    def _order(self, ordered: Ordered) -> None:
+        try:
+            self.spawner.spawn(ordered.order(), ordered)
+        finally:
+            ordered.placed()
+
+    def _lost(self, reason: str) -> None:
+        self.gone = True
+        self._on_lost(reason)
