@@ -34,7 +34,7 @@ RUN python -m venv /opt/hotfork \
 
 FROM python:3.12-slim
 COPY --from=build /opt/hotfork /opt/hotfork
-RUN useradd --system --uid 10001 --user-group --home-dir /var/lib/hotfork --create-home hotfork
+RUN useradd --uid 10001 --user-group --home-dir /var/lib/hotfork --create-home --shell /usr/sbin/nologin hotfork
 ENV PATH=/opt/hotfork/bin:$PATH \
     HOTFORK_HOST=0.0.0.0 \
     HOTFORK_STATE_DIR=/var/lib/hotfork

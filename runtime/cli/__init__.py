@@ -3,7 +3,8 @@
 ``hotfork ls`` must start in under 100 ms of CPU, so a command's module is imported when it is called, and the
 commands that speak to a server use http.client instead of an SDK.
 
-Exit codes: 0 done, 1 the function failed, 2 the command or what it asked for is wrong, 3 no server answers.
+Exit codes: 0 done, 1 the function failed, 2 the command or what it asked for is wrong, 3 no server answers, or it
+broke.
 """
 
 import importlib
@@ -45,7 +46,7 @@ class Commands(click.Group):
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 1 the function failed, 2 the command or what it asked for is wrong, "
-    "3 no server answers.",
+    "3 no server answers, or it broke.",
 )
 @click.version_option(runtime.__version__, prog_name="hotfork")
 def main() -> None:

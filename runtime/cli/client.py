@@ -34,6 +34,12 @@ class Refused(click.ClickException):
         self.code = code
 
 
+class Broken(Refused):
+    """The server failed, not the command."""
+
+    exit_code = 3
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answer:
     """An HTTP response with its whole body."""
@@ -116,7 +122,7 @@ class Client:
 
 
 def check(answer: Answer) -> None:
-    """Raise Refused if an answer is an error of the API, Unreachable if the server itself broke."""
+    """Raise Refused if an answer is an error of the API, Broken if the server itself failed."""
     if answer.status < http.client.BAD_REQUEST:
         return
     code = answer.headers.get("x-amzn-ErrorType") or f"HTTP {answer.status}"
@@ -125,7 +131,9 @@ def check(answer: Answer) -> None:
         message = str(document.get("message") or document.get("Message") or "")
     except (ValueError, AttributeError):
         message = ""
-    raise Refused(answer.status, code.partition(":")[0], message)
+    # 501 says that an operation is not offered: to ask for it was the mistake.
+    failed = answer.status >= http.client.INTERNAL_SERVER_ERROR and answer.status != http.client.NOT_IMPLEMENTED
+    raise (Broken if failed else Refused)(answer.status, code.partition(":")[0], message)
 
 
 def function_path(name: str, *rest: str) -> str:

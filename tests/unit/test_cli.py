@@ -220,10 +220,20 @@ def test_a_host_without_address_exits_with_3(run):
     assert run("ls", "--url", "http://nothing.invalid:1").exit_code == 3
 
 
-@pytest.mark.parametrize("answer", [(200, {}, b"<html>"), (502, {}, b"Bad gateway")])
-def test_a_server_that_is_another_program(run, server, answer):
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        ((200, {}, b"<html>"), 3),
+        ((502, {}, b"Bad gateway"), 3),
+        (lambda_stub.error(500, "ServiceException", "An internal error occurred."), 3),
+        (lambda_stub.error(501, "NotImplementedException", "not offered"), 2),
+        ((404, {}, b"<html>"), 2),
+        (lambda_stub.error(429, "TooManyRequestsException", "Rate Exceeded."), 2),
+    ],
+)
+def test_whose_fault_an_answer_is(run, server, answer, status):
     server.answers[f"GET {FUNCTIONS}/"] = answer
-    assert run("ls").exit_code in {2, 3}
+    assert run("ls").exit_code == status
 
 
 def test_something_that_does_not_speak_http_exits_with_3(run):
