@@ -1,0 +1,171 @@
+"""Every metric that hotfork exposes: its name, kind, labels and meaning. Pure.
+
+Names and units follow prometheus.io/docs/practices/naming: base units (seconds, bytes), ``_total`` for counters.
+
+Label values are bounded. ``function`` takes as many as ``metrics.Metrics`` is given room for, then ``OTHER``; every
+other label has a closed set of values. In particular ``error_type`` holds AWS's own types; whatever else a function
+raises is "Unhandled", because the names of its exceptions are the function's choice, one for each call if it likes.
+"""
+
+import dataclasses
+from typing import Literal
+
+OTHER = "(other)"
+"""Stands for all functions beyond the limit; no function can have this name."""
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Family:
+    """One metric with all its label values."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: tuple[str, ...] = ()
+    bounds: tuple[float, ...] = ()
+    """Upper bounds of a histogram's buckets, without infinity."""
+
+
+INVOCATIONS = Family(
+    "hotfork_invocations_total", "counter", "Invocations that ended: success, error or timeout.", ("function", "status")
+)
+ERRORS = Family(
+    "hotfork_errors_total",
+    "counter",
+    "Invocations that failed, by AWS's error type; a function's own exceptions are Unhandled.",
+    ("function", "error_type"),
+)
+THROTTLES = Family(
+    "hotfork_throttles_total", "counter", "Calls refused with status 429, by AWS's reason.", ("function", "reason")
+)
+DURATION = Family(
+    "hotfork_invocation_duration_seconds",
+    "histogram",
+    "Run time of invocations, without init.",
+    ("function",),
+    (*_SECONDS, 30.0, 60.0, 300.0, 900.0),
+)
+BILLED = Family(
+    "hotfork_billed_duration_seconds_total",
+    "counter",
+    "Run time and init as AWS would bill them, each invocation rounded up to a millisecond.",
+    ("function",),
+)
+INIT = Family(
+    "hotfork_init_duration_seconds",
+    "histogram",
+    "Time to import the handler, of invocations that had to wait for it.",
+    ("function",),
+    _SECONDS,
+)
+COLD_STARTS = Family(
+    "hotfork_cold_starts_total",
+    "counter",
+    "Invocations that were the first of their worker, by how the worker was made.",
+    ("function", "kind"),
+)
+MEMORY_USED = Family(
+    "hotfork_function_memory_used_max_bytes",
+    "gauge",
+    "Most memory that an invocation of the function used since the server started.",
+    ("function",),
+)
+MEMORY_LIMIT = Family(
+    "hotfork_function_memory_limit_bytes", "gauge", "MemorySize of the version that ran last.", ("function",)
+)
+CONCURRENT = Family(
+    "hotfork_concurrent_executions", "gauge", "Invocations that are running, by function.", ("function",)
+)
+FAILURES = Family(
+    "hotfork_worker_failures_total",
+    "counter",
+    "Workers that ended by their own fault: exit, signal, oom, timeout, protocol, start or init.",
+    ("function", "cause"),
+)
+
+ACCOUNT_CONCURRENT = Family("hotfork_account_concurrent_executions", "gauge", "Invocations that are running.")
+ACCOUNT_LIMIT = Family(
+    "hotfork_account_concurrency_limit", "gauge", "Invocations that may run at once, over all functions."
+)
+WORKERS = Family("hotfork_workers", "gauge", "Worker processes, by state.", ("state",))
+WORKER_STARTS = Family(
+    "hotfork_worker_starts_total", "counter", "Workers that became ready, by how they were made.", ("kind",)
+)
+PHASES = Family(
+    "hotfork_cold_start_phase_seconds",
+    "histogram",
+    "Where the time of cold starts went: queue (until a worker was asked for), fork (until the sandbox stood), init.",
+    ("phase",),
+    (0.0001, 0.00025, *_SECONDS),
+)
+QUEUE_WAIT = Family(
+    "hotfork_queue_wait_seconds",
+    "histogram",
+    "Time from an invocation's arrival until a worker was asked for or freed.",
+    (),
+    (0.0001, 0.00025, *_SECONDS),
+)
+WORKER_MEMORY = Family(
+    "hotfork_worker_memory_used_max_bytes",
+    "histogram",
+    "Most memory that a worker had used when an invocation ended, by the function's MemorySize in MB, rounded up.",
+    ("memory_class",),
+    tuple(float(mb * 1024 * 1024) for mb in (8, 16, 32, 64, 96, 128, 256, 512, 1024, 1769, 3008, 5120, 10240)),
+)
+LOOP_LAG = Family(
+    "hotfork_event_loop_lag_seconds",
+    "histogram",
+    "How much later than due a timer of the event loop ran, sampled four times a second.",
+    (),
+    (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0),
+)
+ZYGOTES = Family("hotfork_zygotes", "gauge", "Zygotes that are running, by runtime.", ("runtime",))
+LOG_DROPPED = Family(
+    "hotfork_log_dropped_bytes_total",
+    "counter",
+    "Output of functions that was lost: over the rate limit, over the buffer, or refused by the disk.",
+    ("reason",),
+)
+ISOLATION_LEVEL = Family(
+    "hotfork_isolation_level", "gauge", "3 strong, 2 namespaced, 1 confined, 0 none; see hotfork doctor."
+)
+ISOLATION_CONTROL = Family(
+    "hotfork_isolation_control", "gauge", "Whether a control of the sandbox is engaged (1) or not (0).", ("control",)
+)
+HTTP_CONNECTIONS = Family("hotfork_http_connections", "gauge", "HTTP connections that are open.")
+HTTP_REQUESTS = Family("hotfork_http_requests_total", "counter", "HTTP requests received.")
+BUILD = Family("hotfork_build_info", "gauge", "Constantly 1; labels tell what is running.", ("version",))
+
+_AWS_ERRORS = frozenset(
+    {
+        "Runtime.BuiltInModuleConflict",
+        "Runtime.ExitError",
+        "Runtime.HandlerNotFound",
+        "Runtime.ImportModuleError",
+        "Runtime.InvalidEntrypoint",
+        "Runtime.LambdaContextUnmarshalError",
+        "Runtime.MalformedHandlerName",
+        "Runtime.MarshalError",
+        "Runtime.OutOfMemory",
+        "Runtime.Unknown",
+        "Runtime.UnmarshalError",
+        "Runtime.UserCodeSyntaxError",
+        "Function.ResponseSizeTooLarge",
+        "Function.Unknown",
+        "Sandbox.Failure",
+        "Sandbox.Timedout",
+    }
+)
+
+
+def error_type(name: str) -> str:
+    """Return the label value for an error type, which may be any text of a worker's choice."""
+    if name in _AWS_ERRORS:
+        return name
+    if name.startswith("Runtime."):
+        return "Runtime.Unknown"
+    if name.startswith("Function."):
+        return "Function.Unknown"
+    return "Unhandled"
