@@ -257,20 +257,20 @@ class Spawner:
             except OSError as error:
                 self._drop(f"its socket failed: {error.strerror}")
                 return
-            fds = _fds_of(ancillary)
-            try:
-                if not packet:
-                    self._drop("it ended")
-                    return
-                if received & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
-                    self._drop("it sent a packet that is too large")
-                    return
+            self._on_packet(packet, _fds_of(ancillary), received)
+
+    def _on_packet(self, packet: bytes, fds: list[int], flags: int) -> None:
+        try:
+            if not packet:
+                self._drop("it ended")
+            elif flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+                self._drop("it broke the protocol: a packet is too large")
+            else:
                 self._on_message(wire.parse_packet(packet, wire.ZYGOTE_MESSAGES), fds)
-            except wire.WireError as error:
-                self._drop(f"it broke the protocol: {error}")
-                return
-            finally:
-                _close_all(fds)
+        except wire.WireError as error:
+            self._drop(f"it broke the protocol: {error}")
+        finally:
+            _close_all(fds)
 
     def _on_message(self, message: Any, fds: list[int]) -> None:
         match message:

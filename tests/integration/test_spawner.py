@@ -1,0 +1,198 @@
+"""The supervisor's side of a zygote, against real ones."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+import sandbox_rig
+
+from runtime import errors, wire
+from runtime.pool import spawner
+
+
+@pytest.fixture(params=sandbox_rig.MODES)
+async def rig(request, tmp_path_factory):
+    async with sandbox_rig.rig(sandbox_rig.public(tmp_path_factory), request.param) as one:
+        yield one
+
+
+@pytest.fixture
+async def any_rig(tmp_path_factory):
+    async with sandbox_rig.rig(sandbox_rig.public(tmp_path_factory), "root" if sandbox_rig.ROOT else "user") as one:
+        yield one
+
+
+async def test_a_worker_is_forked_serves_and_its_end_is_told(rig):
+    worker = await rig.worker()
+    assert await worker.run("result = 6 * 7") == 42
+    assert (await worker.listener.pidfd) > 2
+    os.close(worker.requests)
+    worker.requests = os.open("/dev/null", os.O_WRONLY)
+    assert await worker.ended() == ("exit", 0)
+    assert rig.spawner.live == 0
+
+
+async def test_many_orders_at_once_all_become_workers(any_rig):
+    workers = [any_rig.order() for _ in range(40)]
+    assert any_rig.spawner.live == 40
+    for worker in workers:
+        assert type(await worker.receive()) is wire.Confined
+    pids = {await worker.listener.pidfd for worker in workers}
+    assert len(pids) == 40
+
+
+async def test_orders_that_the_socket_cannot_hold_wait_and_are_served(any_rig):
+    os.kill(zygote_pid(any_rig), signal.SIGSTOP)
+    workers = []
+    while not any_rig.spawner._queue:
+        workers.append(any_rig.order())
+    workers += [any_rig.order() for _ in range(3)]
+    assert len(any_rig.spawner._queue) == 4
+    os.kill(zygote_pid(any_rig), signal.SIGCONT)
+    for worker in workers:
+        assert type(await worker.receive()) is wire.Confined
+        any_rig.spawner.kill(worker.slot)
+    for worker in workers:
+        assert await worker.ended() == ("exit", signal.SIGKILL)
+
+
+async def test_more_orders_than_the_queue_holds_are_refused(any_rig, monkeypatch):
+    monkeypatch.setattr(spawner, "QUEUE_LIMIT", 2)
+    os.kill(zygote_pid(any_rig), signal.SIGSTOP)
+    with pytest.raises(errors.WorkerLost, match="wait"):
+        order_for_ever(any_rig)
+    os.kill(zygote_pid(any_rig), signal.SIGCONT)
+
+
+async def test_kill_ends_a_worker_with_its_children(rig):
+    worker = await rig.worker()
+    await worker.run("import subprocess; subprocess.Popen(['/bin/sleep', '1000']); result = 1")
+    rig.spawner.kill(worker.slot)
+    assert await worker.ended() == ("exit", signal.SIGKILL)
+    rig.spawner.kill(worker.slot)
+
+
+async def test_kill_before_the_fork_is_known_is_kept(any_rig):
+    worker = any_rig.order()
+    any_rig.spawner.kill(worker.slot)
+    assert await worker.ended() == ("exit", signal.SIGKILL)
+
+
+async def test_killing_the_zygote_ends_its_workers_and_is_told(rig):
+    workers = [await rig.worker() for _ in range(3)]
+    pids = [sandbox_rig.pid_of(await worker.listener.pidfd) for worker in workers]
+    os.kill(rig.spawner.pid, signal.SIGKILL)
+    for worker in workers:
+        assert await worker.ended() == ("lost",)
+        assert await worker.receive() is None
+    assert len(rig.lost) == 1
+    assert not rig.spawner.alive
+    with pytest.raises(errors.WorkerLost):
+        rig.order()
+    await gone(pids)
+
+
+async def test_the_end_of_the_control_socket_ends_everything(rig):
+    worker = await rig.worker()
+    pid = sandbox_rig.pid_of(await worker.listener.pidfd)
+    rig.spawner._socket.shutdown(socket.SHUT_RDWR)
+    assert await worker.ended() == ("lost",)
+    await gone([pid, rig.spawner.pid])
+
+
+async def test_closing_tells_listeners_but_is_no_loss(any_rig):
+    worker = await any_rig.worker()
+    await any_rig.spawner.close()
+    assert await worker.ended() == ("lost",)
+    assert any_rig.lost == []
+
+
+async def test_wrong_descriptors_make_no_worker(any_rig):
+    read_end, write_end = os.pipe()
+    worker = any_rig.order(netns_fd=read_end)
+    refused = await worker.receive()
+    assert (type(refused), refused.step) == (wire.Refused, "network")
+    assert await worker.ended() == ("exit", 70 << 8)
+    os.close(read_end)
+    os.close(write_end)
+
+
+async def test_an_interpreter_that_does_not_exist():
+    with pytest.raises(errors.WorkerLost, match="No such file"):
+        await spawner.Spawner(print).start(settings(python="/nowhere/python3"))
+
+
+async def test_an_interpreter_that_ends_at_once():
+    with pytest.raises(errors.WorkerLost, match="ended"):
+        await spawner.Spawner(print).start(settings(python="/bin/true"))
+
+
+async def test_a_zygote_that_cannot_set_itself_up_says_which_step_failed(tmp_path):
+    with pytest.raises(errors.IsolationError, match="the zygote failed at root: ENOENT"):
+        await spawner.Spawner(print).start(settings(mode="user", sdk=str(tmp_path / "nothing")))
+
+
+async def test_a_zygote_that_is_never_ready_is_given_up(tmp_path):
+    script = tmp_path / "python"
+    script.write_text("#!/bin/sh\nexec sleep 1000\n")
+    script.chmod(0o755)
+    one = spawner.Spawner(print)
+    with pytest.raises(errors.WorkerLost, match="in time"):
+        await one.start(settings(python=str(script), start_timeout_s=0.05))
+    assert one._process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"x",
+        b"\0\0\0\1\xc0",
+        wire.encode(wire.Spawned(77)),
+        wire.encode(wire.Exited(77, 0)),
+        wire.encode(wire.SpawnFailed(77, "a", 1, "b")),
+        wire.encode(wire.Ready()),
+        wire.encode(wire.ZygoteReady({})),
+        bytes(wire.PACKET_LIMIT + 1),
+    ],
+)
+async def test_a_zygote_that_breaks_the_protocol_is_lost(any_rig, packet):
+    worker = await any_rig.worker()
+    any_rig.spawner._on_packet(packet, [], 0)
+    assert await worker.ended() == ("lost",)
+    assert len(any_rig.lost) == 1
+
+
+def order_for_ever(rig):
+    while True:
+        rig.order()
+
+
+def settings(**changes):
+    folders = tuple(
+        sorted({str(sandbox_rig.Path(module.__file__).parents[1]) for module in (wire, __import__("msgpack"))})
+    )
+    defaults = {"python": sys._base_executable, "library": folders, "sdk": None, "mode": "bare"}
+    return spawner.Settings(**{**defaults, **changes})
+
+
+def zygote_pid(rig):
+    """Return the pid of the zygote proper: the child of what was started, where there are namespaces."""
+    pid = rig.spawner.pid
+    return int((Path(f"/proc/{pid}/task/{pid}/children").read_text().split() or [pid])[0])
+
+
+async def gone(pids):
+    async with asyncio.timeout(sandbox_rig.DEADLINE):
+        while any(running(pid) for pid in pids):
+            await asyncio.sleep(0.01)
+
+
+def running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

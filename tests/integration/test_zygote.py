@@ -1,0 +1,252 @@
+"""The zygote and the end state of its workers, as a function sees it from inside."""
+
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+import sabotage
+import sandbox_rig
+
+from runtime import wire
+
+STATUS = "result = dict(line.split(':\\t') for line in open('/proc/self/status').read().splitlines())"
+OTHERS = (
+    [str(path) for path in Path("/root/.pyenv/versions").glob("3.1[2-9].*/bin/python3")] if sandbox_rig.ROOT else []
+)
+
+
+def own_namespace(name):
+    return str(Path(f"/proc/self/ns/{name}").readlink())
+
+
+def environment_at_exec(pid):
+    return Path(f"/proc/{pid}/environ").read_bytes()
+
+
+@pytest_asyncio.fixture(scope="module", params=sandbox_rig.STRONG, loop_scope="module")
+async def rig(request, tmp_path_factory):
+    async with sandbox_rig.rig(sandbox_rig.public(tmp_path_factory), request.param) as one:
+        yield one
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_it_has_no_privilege(rig):
+    worker = await rig.worker()
+    status = await worker.run(STATUS)
+    uid, gid = (sandbox_rig.UID, sandbox_rig.UID) if rig.mode == "root" else (993, 990)
+    assert status["Uid"].split() == [str(uid)] * 4
+    assert status["Gid"].split() == [str(gid)] * 4
+    for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(status[name], 16) == 0
+    assert status["NoNewPrivs"] == "1"
+    assert status["Seccomp"] == "2"
+    assert status["Seccomp_filters"] == "1"
+    if rig.mode == "root":
+        assert status["Groups"].strip() == ""
+    assert await worker.run("import ctypes; result = ctypes.CDLL(None).prctl(3)") == 0  # PR_GET_DUMPABLE
+
+
+async def test_it_is_alone_in_its_namespaces(rig):
+    worker, sibling = await rig.worker(), await rig.worker()
+    source = """
+    import os
+    result = {name: os.readlink("/proc/self/ns/" + name) for name in ("mnt", "pid", "ipc", "uts", "net", "cgroup", "user")}
+    """
+    inside, beside = await worker.run(source), await sibling.run(source)
+    for name, link in inside.items():
+        if (rig.mode, name) == ("root", "user"):
+            continue  # a uid of its own instead
+        assert link != own_namespace(name)
+        assert link != beside[name]
+    assert await worker.run("import os; result = [os.getpid(), os.getppid(), os.getpgrp()]") == [1, 0, 1]
+    seen = "import os; result = [name for name in os.listdir('/proc') if name.isdigit()]"
+    assert await worker.run(seen) == ["1"]
+    assert await worker.run("import socket; result = socket.gethostname()") == "sandbox"
+    interfaces = await worker.run("import socket; result = [name for _, name in socket.if_nameindex()]")
+    assert "lo" in interfaces
+    assert not {"eth0", "ens3", "docker0"} & set(interfaces)
+
+
+async def test_it_sees_a_small_read_only_root(rig):
+    worker = await rig.worker()
+    source = """
+    import os
+    def read_only(path):
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    result = [os.listdir("/"), {path: read_only(path) for path in ("/", "/usr", "/var/task", "/tmp", "/dev/shm", "/dev/null")}]
+    """
+    names, read_only = await worker.run(source)
+    expected = {"bin", "dev", "etc", "home", "lib", "mnt", "opt", "proc", "run", "sbin", "sys", "tmp", "usr", "var"}
+    assert expected <= set(names) <= expected | {"lib32", "lib64", "libx32", "root", sys.base_prefix.split("/")[1]}
+    assert read_only == {
+        "/": True,
+        "/usr": True,
+        "/var/task": True,
+        "/tmp": False,
+        "/dev/shm": False,
+        "/dev/null": False,
+    }
+
+
+async def test_mounts_are_what_was_ordered_and_no_host_path_shows(rig, tmp_path):
+    layers = rig.folder / "layers"
+    layers.mkdir(exist_ok=True)
+    (layers / "here").write_text("a layer")
+    worker = await rig.worker(layers=str(layers))
+    assert await worker.run("result = open('/opt/here').read()") == "a layer"
+    assert await worker.run("import os; result = [os.getcwd(), os.listdir('.')]") == ["/var/task", ["probe.py"]]
+    assert await worker.run(f"import os; result = os.path.exists({str(rig.folder)!r})") is False
+    mounts = await worker.run("result = [line.split()[4] for line in open('/proc/self/mountinfo')]")
+    assert len(mounts) == len(set(mounts)), "something is hidden under a mount"
+    places = {"/", "/usr", "/proc", "/tmp", "/opt", "/var/task", "/dev/shm", "/dev/null", "/dev/urandom"}
+    assert places <= set(mounts)
+    assert not [place for place in mounts if place.startswith(("/work", "/sys", "/boot"))]
+
+
+async def test_tmp_has_the_ordered_size_and_is_empty(rig):
+    worker = await rig.worker(limits={**sandbox_rig.LIMITS, "tmp_bytes": 4 << 20, "tmp_inodes": 20})
+    assert await worker.run("import os; s = os.statvfs('/tmp'); result = s.f_blocks * s.f_frsize") == 4 << 20
+    assert await worker.run("import os; result = os.listdir('/tmp')") == []
+    full = await worker.attempt("with open('/tmp/big', 'wb') as f: f.write(bytes(5 << 20))")
+    assert full["errno"] == 28
+    many = await worker.attempt("for i in range(30): open(f'/tmp/{i}', 'w').close()")
+    assert many["errno"] == 28
+
+
+async def test_its_descriptors_are_five(rig):
+    worker = await rig.worker()
+    source = """
+    import os
+    result = {}
+    for fd in range(1024):
+        try:
+            result[fd] = os.readlink(f"/proc/self/fd/{fd}").split(":")[0], os.get_inheritable(fd)
+        except OSError:
+            pass
+    """
+    assert await worker.run(source) == {
+        "0": ["/dev/null", True],
+        "1": ["pipe", True],
+        "2": ["pipe", True],
+        "3": ["pipe", False],
+        "4": ["pipe", False],
+    }
+
+
+async def test_its_limits_are_the_ordered_ones(rig):
+    worker = await rig.worker()
+    source = "import resource as r; result = [r.getrlimit(x) for x in (r.RLIMIT_NOFILE, r.RLIMIT_NPROC, r.RLIMIT_CORE)]"
+    assert await worker.run(source) == [[1024, 1024], [64, 64], [1, 1]]
+
+
+async def test_its_environment_is_what_it_was_given_even_at_exec(rig):
+    worker = await rig.worker(environment={"GREETING": "hello"})
+    environment = await worker.run("import os; result = dict(os.environ)")
+    assert environment["GREETING"] == "hello"
+    assert "HOME" not in environment
+    pid = sandbox_rig.pid_of(await worker.listener.pidfd)
+    assert environment_at_exec(pid) == b""
+
+
+async def test_what_was_left_out_is_told(rig):
+    worker = await rig.worker(skip={"landlock": "because", "network": "host"})
+    assert worker.confined.missing == {"cgroup": "no cgroup in this test", "landlock": "because", "network": "host"}
+    assert await worker.run("import os; result = os.readlink('/proc/self/ns/net')") == own_namespace("net")
+
+
+@pytest.mark.parametrize("control", ["mounts", "descriptors", "identity", "nonsense"])
+async def test_what_may_not_be_left_out_is_refused(rig, control):
+    worker = rig.order(skip={control: "because"})
+    refused = await worker.receive()
+    assert (type(refused), refused.step) == (wire.Refused, "order")
+    assert control in refused.reason
+    assert await worker.ended() == ("exit", 70 << 8)
+
+
+async def test_its_ends_are_told_as_waitpid_gives_them(rig):
+    for source, status in (
+        ("import os; os._exit(3)", 3 << 8),
+        ("import os, signal; signal.signal(6, signal.SIG_DFL); os.abort()", None),
+        ("import ctypes; ctypes.string_at(0)", signal.SIGSEGV),
+    ):
+        worker = await rig.worker()
+        worker.send(wire.Invoke("x", 1 << 42, "arn", None, None, None, None, False, sabotage.payload(source)))
+        assert await worker.receive() is None
+        kind, ended = await worker.ended()
+        assert kind == "exit"
+        if status is not None:
+            assert ended == status
+
+
+async def test_siblings_draw_different_random_numbers(rig):
+    source = "import random, os, uuid; result = [random.random(), os.urandom(8).hex(), str(uuid.uuid4())]"
+    drawn = [await (await rig.worker()).run(source) for _ in range(5)]
+    assert len({value for values in drawn for value in values}) == 15
+
+
+async def test_the_interpreter_works_and_knows_its_own_library_only(rig):
+    worker = await rig.worker()
+    path = await worker.run("import sys; result = sys.path")
+    assert path[0] == "/var/task"
+    assert not [entry for entry in path if "hotfork-tests" in entry]
+    source = """
+    import concurrent.futures, ctypes, hashlib, multiprocessing, socket, sqlite3, ssl, subprocess, sys, tempfile, threading
+    with tempfile.NamedTemporaryFile() as file:
+        sqlite3.connect(file.name).execute("create table t (a)")
+    version = subprocess.run([sys.executable, "-c", "print(6 * 7)"], capture_output=True, check=True, text=True).stdout
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        total = sum(pool.map(abs, range(-5, 5)))
+    lock = multiprocessing.Lock()
+    result = [version, total, ssl.create_default_context().cert_store_stats()["x509_ca"] >= 0, len(socket.getaddrinfo("localhost", 80)) > 0]
+    """
+    assert await worker.run(source) == ["42\n", 25, True, True]
+
+
+async def test_an_sdk_folder_is_var_runtime(tmp_path_factory):
+    folder = sandbox_rig.public(tmp_path_factory)
+    sdk = folder / "sdk"
+    sdk.mkdir()
+    (sdk / "offered.py").write_text("value = 5")
+    sdk.chmod(0o755)
+    async with sandbox_rig.rig(folder, "root" if sandbox_rig.ROOT else "user", sdk=str(sdk)) as one:
+        worker = await one.worker()
+        assert await worker.run("import offered; result = [offered.value, offered.__file__]") == [
+            5,
+            "/var/runtime/offered.py",
+        ]
+
+
+@pytest.mark.skipif(not OTHERS or not sandbox_rig.ROOT, reason="needs root, and other interpreters of pyenv's")
+@pytest.mark.parametrize("python", OTHERS)
+async def test_other_interpreters_serve_too(tmp_path_factory, python):
+    async with sandbox_rig.rig(sandbox_rig.public(tmp_path_factory), "root", python=python) as one:
+        worker = await one.worker()
+        assert python.startswith(await worker.run("import sys; result = sys.prefix"))
+
+
+@pytest.mark.parametrize("step", sabotage.STEPS)
+async def test_a_step_that_fails_is_named_and_no_worker_comes_of_it(tmp_path_factory, step):
+    mode = "root" if sandbox_rig.ROOT else "user"
+    async with sabotage.rig(sandbox_rig.public(tmp_path_factory), mode) as one:
+        worker = one.order(hostname=f"fail.{step}")
+        refused = await worker.receive()
+        assert refused == wire.Refused(step, 1, "[Errno 1] sabotage")
+        assert await worker.receive() is None
+        assert await worker.ended() == ("exit", 70 << 8)
+        assert b"SERVED" not in worker.read_log()
+
+
+@pytest.mark.parametrize("step", sabotage.STEPS)
+async def test_a_worker_killed_at_a_step_leaves_nothing(tmp_path_factory, step):
+    mode = "root" if sandbox_rig.ROOT else "user"
+    async with sabotage.rig(sandbox_rig.public(tmp_path_factory), mode) as one:
+        worker = one.order(hostname=f"hang.{step}")
+        await worker.logged()
+        signal.pidfd_send_signal(await worker.listener.pidfd, signal.SIGKILL)
+        assert await worker.ended() == ("exit", signal.SIGKILL)
+        assert await worker.receive() is None
+        assert type(await one.order().receive()) is wire.Confined
