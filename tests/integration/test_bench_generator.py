@@ -1,0 +1,169 @@
+"""The load generator against a server whose latency is known."""
+
+import socket
+import time
+
+import bench_toy_server as toy
+import pytest
+
+from bench import load, plan
+
+MS = 1_000_000
+
+
+def a_plan(server, **changes):
+    calls = changes.pop("calls", [plan.Call(path="/", body="{}")])
+    return plan.Plan(**{"host": "127.0.0.1", "port": server.port, "calls": calls, **changes})
+
+
+def test_an_open_loop_shows_a_stall_as_users_feel_it_and_a_closed_loop_does_not():
+    # Due every 5 ms, 100 requests; the server stalls for 300 ms at the tenth. Whoever is due i * 5 ms after the tenth
+    # waits at least 300 - i * 5 ms, however fast the machine is: 60 requests feel it, and the second longest wait, the
+    # 99th percentile of 100, is at least 295 ms.
+    stall = 300
+    with toy.ToyServer(toy.stalling(10, stall / 1000)) as server:
+        opened = load.run(a_plan(server, open=plan.Open(rate=200), duration_s=0.5, connections=1))
+    waits = sorted(opened.outcomes["200"].samples, reverse=True)
+    assert len(waits) == 100
+    for i in range(60):
+        assert waits[i] >= (stall - 5 * i) * MS
+    assert opened.waited >= 50
+    # Counted from the sending, as most tools do, one request alone took that long.
+    assert sum(took >= stall * MS for took in opened.service.samples) == 1
+
+    with toy.ToyServer(toy.stalling(10, stall / 1000)) as server:
+        closed = load.run(a_plan(server, count=100, duration_s=10))
+    assert sum(wait >= stall * MS for wait in closed.outcomes["200"].samples) == 1
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+@pytest.mark.parametrize("arrival", ["constant", "poisson"])
+def test_a_short_stall_is_felt_by_all_who_were_due_in_it(connections, arrival):
+    # 10 ms at 2,000 a second: 20 requests are due in the stall, if they come evenly.
+    with toy.ToyServer(toy.stalling(5, 0.01)) as server:
+        result = load.run(
+            a_plan(
+                server,
+                open=plan.Open(rate=2000, arrival=arrival),
+                duration_s=0.1,
+                connections=connections,
+            )
+        )
+    waits = result.outcomes["200"].samples
+    assert max(waits) >= 10 * MS
+    assert result.timeline.slowest_ns
+    assert max(result.timeline.slowest_ns) == max(waits)
+    if arrival == "constant":
+        assert sum(wait >= 5 * MS for wait in waits) >= 10
+        assert len(waits) == 200
+
+
+def test_recorded_latencies_are_never_less_than_injected():
+    def answer(number, body):
+        time.sleep(0.003)
+        return toy.reply()
+
+    with toy.ToyServer(answer) as server:
+        for connections in (1, 3):
+            result = load.run(a_plan(server, count=20, duration_s=10, connections=connections))
+            histogram = result.outcomes["200"]
+            assert histogram.count == 20
+            assert histogram.min >= 3 * MS
+            assert result.elapsed_s >= 20 * 0.003
+
+
+def test_every_request_is_accounted_for():
+    answers = {
+        1: toy.reply(),
+        2: toy.reply(b'{"ok": false}'),
+        3: toy.reply(status=b"429 Too Many Requests"),
+        4: toy.reply(head=b"x-amz-function-error: Unhandled\r\n"),
+        5: None,
+        6: b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 12\r\n\r\n" + b'{"ok": true}',
+        7: b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n{"ok":\r\n6\r\n true}\r\n0\r\n\r\n',
+        8: b"not HTTP\r\n\r\n",
+    }
+    call = plan.Call(path="/", body="{}", equals='{"ok": true}')
+    with toy.ToyServer(lambda number, body: answers.get(number, toy.reply())) as server:
+        result = load.run(a_plan(server, calls=[call], count=10, duration_s=10))
+        assert server.served == 10
+        # After the closed, the closing and the garbled one.
+        assert server.connections == 4
+    counts = {name: each.count for name, each in result.outcomes.items()}
+    assert counts == {"200": 5, "wrong": 1, "429": 1, "function-error": 1, "broken": 2}
+    assert sum(result.timeline.answered) == 10
+    assert (result.unsent, result.refused) == (0, 0)
+    assert result.good_rate < result.rate
+
+
+def test_large_bodies_go_out_and_come_back_whole():
+    body = '"' + "x" * 3_000_000 + '"'
+    call = plan.Call(path="/", body=body, equals=body)
+    with toy.ToyServer(lambda number, sent: toy.reply(sent)) as server:
+        result = load.run(a_plan(server, calls=[call], count=6, duration_s=60, connections=2))
+    assert {name: each.count for name, each in result.outcomes.items()} == {"200": 6}
+
+
+def test_what_has_no_answer_in_time_is_counted_with_the_time_it_waited():
+    def answer(number, body):
+        if number == 3:
+            time.sleep(0.5)
+        return toy.reply()
+
+    with toy.ToyServer(answer) as server:
+        gave_up = load.run(a_plan(server, count=3, duration_s=10, timeout_s=0.1))
+        assert gave_up.outcomes["200"].count == 2
+        assert gave_up.outcomes["timeout"].min >= 100 * MS
+
+    with toy.ToyServer(answer) as server:
+        cut = load.run(
+            a_plan(server, open=plan.Open(rate=100), duration_s=0.1, connections=1, drain_s=0.1),
+        )
+    # The third request is due at 20 ms and is still waiting at 200 ms; seven more could not even be sent.
+    assert cut.outcomes["unfinished"].count == 1
+    assert cut.outcomes["unfinished"].min >= 150 * MS
+    assert cut.unsent == 7
+
+
+def test_each_call_once():
+    seen = []
+
+    def answer(number, body):
+        seen.append(body)
+        return toy.reply()
+
+    calls = [plan.Call(path="/", body=str(number)) for number in range(20)]
+    with toy.ToyServer(answer) as server:
+        load.run(a_plan(server, calls=calls, order="once", duration_s=60))
+        assert seen == [str(number).encode() for number in range(20)]
+        seen.clear()
+        load.run(a_plan(server, calls=calls, order="once", duration_s=60, open=plan.Open(rate=500)))
+        assert sorted(seen, key=int) == [str(number).encode() for number in range(20)]
+
+
+def test_a_new_connection_for_every_request():
+    with toy.ToyServer(lambda number, body: toy.reply()) as server:
+        result = load.run(a_plan(server, count=7, duration_s=10, reconnect=True))
+        assert result.outcomes["200"].count == 7
+        assert server.connections == 7
+
+
+def test_no_server_is_an_error_and_not_a_result():
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    unused = plan.Plan(host="127.0.0.1", port=port, calls=[plan.Call(path="/")])
+    with pytest.raises(load.LoadFailed, match="refused"):
+        load.run(unused)
+
+
+def test_a_server_that_goes_away_is_noticed_and_not_hammered():
+    def answer(number, body):
+        server.accepts = False
+
+    with toy.ToyServer(answer) as server:
+        result = load.run(a_plan(server, duration_s=0.3))
+    assert "200" not in result.outcomes
+    # Once broken, then at most one attempt at each tick of 50 ms.
+    assert 1 <= result.outcomes["broken"].count <= 8
+    # All attempts but the first, and one that may have been in the queue of the listener.
+    assert result.outcomes["broken"].count - result.refused in (1, 2)
