@@ -104,6 +104,8 @@ def _call(name: str, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | Non
 
 
 def _path(path: str) -> bytes:
+    if "\0" in path:
+        raise ValueError("a path with a null character means another path to the kernel")
     return os.fsencode(path)
 
 
@@ -203,7 +205,7 @@ def landlock_create(attributes: bytes) -> int:
 def landlock_allow(ruleset: int, rights: int, fd: int) -> None:
     """Allow ``rights`` on what ``fd`` names and all below it."""
     # struct landlock_path_beneath_attr, packed.
-    _call("landlock_add_rule", ruleset, 1, rights.to_bytes(8, "little") + fd.to_bytes(4, "little"), 0)
+    _call("landlock_add_rule", ruleset, 1, struct.pack("<Qi", rights, fd), 0)
 
 
 def landlock_restrict(ruleset: int) -> None:
