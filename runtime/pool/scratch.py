@@ -50,7 +50,9 @@ class Store:
         self._templates: dict[int, loop_image.Template] = {}
         # One of each is made here and now: nothing tells more surely whether it can be done.
         loop_image.destroy(self._make(DEFAULT_MB))
-        self._executor = concurrent.futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="scratch")
+        self._makers = concurrent.futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="scratch")
+        # Apart, because freeing disk may wait for the disk.
+        self._breakers = concurrent.futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="scratch-end")
         self._spares: dict[int, spares.Spares[loop_image.Image]] = {}
         self._of(DEFAULT_MB, ready).fill()
 
@@ -90,13 +92,18 @@ class Store:
         """Destroy what was made ahead and give the loop devices back; images in use go when they are discarded."""
         for one in self._spares.values():
             one.close()
-        self._executor.shutdown(wait=True)
+        self._makers.shutdown(wait=True)
+        self._breakers.shutdown(wait=True)
         self._loops.close()
 
     def _of(self, size_mb: int, ready: int = 0) -> spares.Spares[loop_image.Image]:
         if size_mb not in self._spares:
             self._spares[size_mb] = spares.Spares(
-                lambda: self._make(size_mb), loop_image.destroy, ready=ready, executor=self._executor
+                lambda: self._make(size_mb),
+                loop_image.destroy,
+                ready=ready,
+                makers=self._makers,
+                breakers=self._breakers,
             )
         return self._spares[size_mb]
 

@@ -1,6 +1,6 @@
 """A few things kept ready that take milliseconds to make: made in threads, taken on the event loop.
 
-    spares = Spares(make, discard, ready=8, executor=executor)
+    spares = Spares(make, discard, ready=8, makers=threads, breakers=threads)
     spares.take(use)        # use(item) at once where one is ready, else as soon as one is made; use(OSError) if not
     spares.discard(item)    # in a thread
 
@@ -25,13 +25,15 @@ class Spares(Generic[T]):
         discard: Callable[[T], None],
         *,
         ready: int,
-        executor: concurrent.futures.Executor,
+        makers: concurrent.futures.Executor,
+        breakers: concurrent.futures.Executor,
     ) -> None:
-        """``make`` and ``discard`` run in threads of ``executor``; ``make`` may raise OSError."""
+        """``make`` runs in threads of ``makers`` and may raise OSError, ``discard`` in those of ``breakers``."""
         self._make = make
         self._discard = discard
         self._wanted = ready
-        self._executor = executor
+        self._makers = makers
+        self._breakers = breakers
         self._loop = asyncio.get_running_loop()
         self._ready: deque[T] = deque()
         self._waiting: deque[Callable[[T | OSError], None]] = deque()
@@ -47,7 +49,7 @@ class Spares(Generic[T]):
         """Start to make what is lacking."""
         while not self._closed and self._under_way < self._wanted + len(self._waiting) - len(self._ready):
             self._under_way += 1
-            self._executor.submit(self._make).add_done_callback(self._done)
+            self._makers.submit(self._make).add_done_callback(self._done)
 
     def take(self, use: Callable[[T | OSError], None]) -> None:
         """Give an item to ``use``: now, where one is ready, else later."""
@@ -60,7 +62,7 @@ class Spares(Generic[T]):
     def discard(self, item: T) -> None:
         """Destroy an item: in a thread, or here where the threads have ended."""
         try:
-            self._executor.submit(self._discard, item)
+            self._breakers.submit(self._discard, item)
         except RuntimeError:
             self._discard(item)
 

@@ -188,23 +188,6 @@ async def test_a_killed_supervisor_leaves_nothing(tmp_path):
     await until(lambda: not attached(tmp_path))
 
 
-def nodes():
-    return {path.name for path in pathlib.Path("/dev").glob("loop[0-9]*")}
-
-
-async def test_devices_made_for_us_are_given_back(tmp_path):
-    before = nodes()
-    store = scratch.Store(tmp_path, ready=0, limit=20, reserve_bytes=0)
-    images = [await take(store) for _ in range(12)]
-    used = attached(tmp_path)
-    assert used - before, "more than the machine had"
-    for image in images:
-        store.discard(image)
-    await until(lambda: not attached(tmp_path))
-    store.close()
-    assert not (used - before) & nodes()
-
-
 async def test_a_full_image_goes_without_being_written_out(store, tmp_path):
     image = await take(store)
     folder = opened(image)

@@ -38,7 +38,9 @@ class Bench:
         self.discarded = []
         self.given = []
         self.fault = None
-        self.spares = spares.Spares(self.make, self.discarded.append, ready=ready, executor=self.executor)
+        self.spares = spares.Spares(
+            self.make, self.discarded.append, ready=ready, makers=self.executor, breakers=self.executor
+        )
 
     def make(self):
         if self.fault:
