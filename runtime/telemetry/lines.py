@@ -11,6 +11,7 @@ file. The carriage returns by which AWS's Python runtime joins a stack trace int
 
 import dataclasses
 import datetime as dt
+import functools
 import re
 
 from runtime.pool import report
@@ -20,10 +21,20 @@ EVENT_LIMIT = 256 * 1024
 an output without line breaks is cut here, because so much is held in memory for every worker."""
 
 _ESCAPE = "\u241b"
-_HIDDEN = re.compile(f"[\x00-\x08\n-\x1f\x7f-\x9f{_ESCAPE}]")
+_NAMES = {"\n": "n", "\r": "r", _ESCAPE: _ESCAPE} | {
+    chr(code): f"x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n\r"
+}
+"""What stands after the escape, by hidden character."""
+_HIDDEN = {name: character for character, name in _NAMES.items()}
 _ESCAPED = re.compile(f"{_ESCAPE}(r|n|{_ESCAPE}|x[0-9a-f]{{2}})")
-_SHORT = {"\r": f"{_ESCAPE}r", "\n": f"{_ESCAPE}n", _ESCAPE: _ESCAPE * 2}
-_LONG = {"r": "\r", "n": "\n", _ESCAPE: _ESCAPE}
+
+# The same in UTF-8.
+_CODES = {character.encode(): (_ESCAPE + name).encode() for character, name in _NAMES.items()}
+_ESCAPE_CODE, _BREAK_CODE = _CODES[_ESCAPE.encode()], _CODES[b"\n"]
+_PAIRS = [character for character in _CODES if len(character) == len("\x80".encode())]
+_PAIR_START = _PAIRS[0][:1]
+_VISIBLE = bytes(byte for byte in range(256) if byte == ord("\n") or bytes((byte,)) not in _CODES)
+
 _FIELDS = 4
 _CONTINUATION_MASK, _CONTINUATION = 0xC0, 0x80
 _CHARACTER_LIMIT = 4
@@ -44,24 +55,52 @@ class Event:
     """Without the line break that ended it."""
 
 
-def escape(text: str) -> str:
-    """Return a text without control characters (tabs stay)."""
-    return _HIDDEN.sub(_escaped, text) if _HIDDEN.search(text) else text
+def function_lines(now: float, stream: str, block: bytes) -> bytes:
+    """Return the lines for events of a function, of one time and stream; in ``block`` each ends in a line break.
+
+    ``now`` is Unix time; what is not UTF-8 becomes U+FFFD. Works on the block as a whole, because it runs in a thread
+    beside the event loop: a step of Python for each line of a flood would keep the loop from its turn.
+    """
+    head = _head(int(now * 1000), stream, b"F")
+    return head + escape(block)[:-1].replace(b"\n", b"\n" + head) + b"\n"
+
+
+def platform_line(now: float, stream: str, message: bytes) -> bytes:
+    """Return the line for one event of the platform's."""
+    return _head(int(now * 1000), stream, b"P") + escape(message.rstrip(b"\n")).replace(b"\n", _BREAK_CODE) + b"\n"
+
+
+@functools.lru_cache(maxsize=1024)
+def _head(now_ms: int, stream: str, mark: bytes) -> bytes:
+    name = escape(stream.encode().translate(None, b"\t\n"))
+    return b"\t".join((_timestamp(now_ms), name, mark, b""))
+
+
+@functools.lru_cache(maxsize=16)
+def _timestamp(now_ms: int) -> bytes:
+    # Half a millisecond more, so that no rounding of floats makes it one less.
+    return report.timestamp((now_ms + 0.5) / 1000).encode()
+
+
+def escape(text: bytes) -> bytes:
+    """Return UTF-8 text without control characters, but for tabs and line breaks."""
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        text = text.decode(errors="replace").encode()
+    text = text.replace(_ESCAPE.encode(), _ESCAPE_CODE)
+    for byte in set(text.translate(None, _VISIBLE)):
+        character = bytes((byte,))
+        text = text.replace(character, _CODES[character])
+    if _PAIR_START in text:
+        for character in _PAIRS:
+            text = text.replace(character, _CODES[character])
+    return text
 
 
 def unescape(text: str) -> str:
     """Return the text that was escaped."""
-    return _ESCAPED.sub(_unescaped, text) if _ESCAPE in text else text
-
-
-def head(now: float, stream: str, *, platform: bool) -> bytes:
-    """Return what stands before the message in a line; the stream's name holds no tabs. ``now`` is Unix time."""
-    return f"{report.timestamp(now)}\t{escape(stream)}\t{'P' if platform else 'F'}\t".encode()
-
-
-def body(message: bytes) -> bytes:
-    """Return the message as it stands in a line; what is not UTF-8 becomes U+FFFD."""
-    return escape(message.decode(errors="replace")).encode()
+    return _ESCAPED.sub(lambda match: _HIDDEN[match.group(1)], text) if _ESCAPE in text else text
 
 
 def parse(line: bytes) -> Event | None:
@@ -82,7 +121,7 @@ def parse(line: bytes) -> Event | None:
 
 
 class Splitter:
-    """Cuts one stream's output into events at line breaks; holds at most ``EVENT_LIMIT`` bytes of a line."""
+    """Cuts one stream's output at line breaks; holds at most ``EVENT_LIMIT`` bytes of a line."""
 
     __slots__ = ("_held", "_parts")
 
@@ -95,41 +134,40 @@ class Splitter:
         """Bytes of a line that has not ended."""
         return self._held
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """Return the events that ``data`` completes."""
-        first, *rest = data.split(b"\n")
-        self._parts.append(first)
-        self._held += len(first)
-        events: list[bytes] = []
-        for piece in rest:
-            self._end(events)
-            self._parts.append(piece)
-            self._held = len(piece)
+    def feed(self, data: bytes) -> bytes:
+        """Return the lines that ``data`` completes, each with its line break."""
+        end = data.rfind(b"\n") + 1
+        block = b""
+        if end:
+            block = b"".join([*self._parts, data[:end]])
+            self._parts, self._held = [], 0
+            if len(block) > EVENT_LIMIT:
+                block = b"".join(_cut(line) + b"\n" for line in block[:-1].split(b"\n"))
+            data = data[end:]
+        if data:
+            self._parts.append(data)
+            self._held += len(data)
         if self._held > EVENT_LIMIT or len(self._parts) > _PARTS_LIMIT:
-            line = _cut(b"".join(self._parts), events)
-            self._parts, self._held = [line], len(line)
-        return events
+            done, last = _cut(b"".join(self._parts)).rpartition(b"\n")[::2]
+            self._parts, self._held = [last], len(last)
+            block += done + b"\n" if done else b""
+        return block
 
-    def flush(self) -> list[bytes]:
-        """Return the line that has not ended, if there is one, as an event."""
-        events: list[bytes] = []
-        if self._held:
-            self._end(events)
-        return events
-
-    def _end(self, events: list[bytes]) -> None:
-        events.append(_cut(b"".join(self._parts), events))
-        self._parts.clear()
-        self._held = 0
+    def flush(self) -> bytes:
+        """Return the line that has not ended, if there is one, with a line break."""
+        line = b"".join(self._parts)
+        self._parts, self._held = [], 0
+        return _cut(line) + b"\n" if line else b""
 
 
-def _cut(line: bytes, events: list[bytes]) -> bytes:
-    """Cut off a line's beginning, event by event, until what is left, and returned, fits into one."""
+def _cut(line: bytes) -> bytes:
+    """Return a line with line breaks put in, so that every part of it fits into an event."""
+    parts = []
     while len(line) > EVENT_LIMIT:
         end = _whole_characters(line, EVENT_LIMIT)
-        events.append(line[:end])
+        parts.append(line[:end])
         line = line[end:]
-    return line
+    return b"\n".join([*parts, line])
 
 
 def _whole_characters(data: bytes, limit: int) -> int:
@@ -138,13 +176,3 @@ def _whole_characters(data: bytes, limit: int) -> int:
         if data[limit - back] & _CONTINUATION_MASK != _CONTINUATION:
             return limit - back
     return limit
-
-
-def _escaped(match: re.Match[str]) -> str:
-    character = match.group()
-    return _SHORT.get(character) or f"{_ESCAPE}x{ord(character):02x}"
-
-
-def _unescaped(match: re.Match[str]) -> str:
-    code = match.group(1)
-    return _LONG.get(code) or chr(int(code[1:], 16))

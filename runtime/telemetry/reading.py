@@ -7,6 +7,7 @@ goes on with the oldest file that is younger.
 import dataclasses
 import os
 import re
+import time
 from pathlib import Path
 
 from runtime.telemetry import folders, lines
@@ -14,6 +15,7 @@ from runtime.telemetry import folders, lines
 BUDGET = 4 * 1024 * 1024
 """Bytes looked through for one page."""
 _CHUNK = 256 * 1024
+_YIELD = 100
 
 _CURSOR = re.compile(r"(\d{1,16})-(\d{1,16})")
 
@@ -56,14 +58,14 @@ def read(folder: Path, after: str | None, limit: int, wanted: Filter = ANY) -> P
     events: list[lines.Event] = []
     budget = BUDGET
     known = folders.files(folder)
-    for index, time in enumerate(known):
-        if time < begun:
+    for index, start in enumerate(known):
+        if start < begun:
             continue
-        if time > begun:
-            begun, offset = time, 0
+        if start > begun:
+            begun, offset = start, 0
         if wanted.start_ms is not None and index + 1 < len(known) and known[index + 1] <= wanted.start_ms:
             continue  # all its events are older than the next file
-        while data := _whole_lines(folder / folders.file_name(time), offset):
+        while data := _whole_lines(folder / folders.file_name(start), offset):
             used = _pick(data, limit, wanted, events)
             offset += used
             budget -= used
@@ -110,11 +112,14 @@ def _whole_lines(path: Path, offset: int) -> bytes:
 
 def _pick(data: bytes, limit: int, wanted: Filter, events: list[lines.Event]) -> int:
     """Add the wanted events, up to the limit; return the bytes looked through."""
-    place = 0
+    place = looked = 0
     while place < len(data) and len(events) < limit:
         end = data.index(b"\n", place)
         event = lines.parse(data[place:end])
         if event is not None and wanted.wants(event):
             events.append(event)
         place = end + 1
+        looked += 1
+        if looked % _YIELD == 0:
+            time.sleep(0)  # gives the event loop its turn at the interpreter
     return place

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import enum
 import logging
+import time
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -16,7 +17,8 @@ NOTICE_S = 1.0
 HELD_LIMIT = 32 * 1024 * 1024
 """Bytes of unfinished lines, of all streams; above it they are not waited for."""
 
-_FLUSH = 1024 * 1024
+_FLUSH = 256 * 1024
+_YIELD = 50
 _REASON = "The function wrote faster than its log may grow, or than the disk takes it."
 _log = logging.getLogger(__name__)
 
@@ -78,6 +80,7 @@ class Writer:
 
     def drain(self, queue: collections.deque[Item], *, last: bool) -> None:
         """Work off the queue; with ``last``, leave nothing in memory."""
+        taken = 0
         while queue:
             item = queue.popleft()
             if not isinstance(item, tuple):
@@ -86,8 +89,11 @@ class Writer:
                 item()
                 continue
             self._take(*item)
+            taken += 1
             if self._size > _FLUSH:
                 self._flush()
+            if taken % _YIELD == 0:
+                time.sleep(0)  # gives the event loop its turn at the interpreter
         if last:
             for group, stream in list(self._splitters):
                 self._end(group, stream, self._clock())
@@ -107,7 +113,7 @@ class Writer:
         elif kind is Kind.PLATFORM:
             self.taken += len(data)
             self._end(group, stream, now)
-            self._add(group, lines.head(now, stream, platform=True), [data.rstrip(b"\n")])
+            self._add(group, lines.platform_line(now, stream, data))
         else:
             self.taken += len(data)
             self._split(group, stream, data, now)
@@ -118,19 +124,19 @@ class Writer:
         if splitter is None:
             splitter = self._splitters[key] = lines.Splitter()
         held = splitter.held
-        events = splitter.feed(data)
+        block = splitter.feed(data)
         if self._held + splitter.held - held > HELD_LIMIT:
-            events += splitter.flush()
+            block += splitter.flush()
         self._held += splitter.held - held
-        if events:
-            self._add(group, lines.head(now, stream, platform=False), events)
+        if block:
+            self._add(group, lines.function_lines(now, stream, block))
 
     def _end(self, group: str, stream: str, now: float) -> None:
         """Make an event of what a stream has not ended, and let go of it."""
         splitter = self._splitters.pop((group, stream), None)
         if splitter is not None and splitter.held:
             self._held -= splitter.held
-            self._add(group, lines.head(now, stream, platform=False), splitter.flush())
+            self._add(group, lines.function_lines(now, stream, splitter.flush()))
 
     def _notice(self, *, last: bool) -> None:
         """Say how much was dropped, once a second for each group."""
@@ -149,14 +155,11 @@ class Writer:
                 as_json=source.as_json,
             )
             source.told_bytes, source.told_records, source.told_at = dropped_bytes, dropped_records, now
-            self._add(source.group, lines.head(now, stream, platform=True), [line.rstrip(b"\n")])
+            self._add(source.group, lines.platform_line(now, stream, line))
 
-    def _add(self, group: str, head: bytes, events: list[bytes]) -> None:
-        written = self._lines.setdefault(group, [])
-        for event in events:
-            line = head + lines.body(event) + b"\n"
-            written.append(line)
-            self._size += len(line)
+    def _add(self, group: str, data: bytes) -> None:
+        self._lines.setdefault(group, []).append(data)
+        self._size += len(data)
 
     def _flush(self) -> None:
         groups, self._lines, self._size = self._lines, {}, 0

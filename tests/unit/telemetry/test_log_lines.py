@@ -9,7 +9,9 @@ STREAM = "2026/11/22/[$LATEST]0a1b2c"
 
 
 def stored(message, *, platform=False):
-    return lines.head(NOW, STREAM, platform=platform) + lines.body(message)
+    if platform:
+        return lines.platform_line(NOW, STREAM, message)[:-1]
+    return lines.function_lines(NOW, STREAM, message + b"\n")[:-1]
 
 
 def test_a_line_is_readable_and_parses_back():
@@ -33,22 +35,24 @@ def test_a_line_is_readable_and_parses_back():
     ],
 )
 def test_every_message_comes_back_from_one_line(message):
-    line = stored(message.encode())
+    line = stored(message.encode(), platform=True)
     assert b"\n" not in line
     assert lines.parse(line).message == message
+    parts = message.split("\n")
+    assert [lines.parse(part).message for part in stored(message.encode()).split(b"\n")] == parts
 
 
 def test_no_control_character_reaches_the_file():
-    line = lines.body(bytes(range(128)) + "".join(map(chr, range(128, 160))).encode()).decode()
-    assert [c for c in line if not c.isprintable()] == ["\t"]
+    text = lines.escape(bytes(range(128)) + "".join(map(chr, range(128, 160))).encode()).decode()
+    assert [c for c in text if not c.isprintable()] == ["\t", "\n"]
 
 
 def test_backslashes_are_left_alone():
-    assert lines.body(rb'{"a": "x\ny"}') == rb'{"a": "x\ny"}'
+    assert lines.escape(rb'{"a": "x\ny"}') == rb'{"a": "x\ny"}'
 
 
 def test_what_is_not_utf8_is_replaced():
-    assert lines.body(b"caf\xe9 \xff") == "caf\ufffd \ufffd".encode()
+    assert lines.escape(b"caf\xe9 \xff") == "caf\ufffd \ufffd".encode()
 
 
 @pytest.mark.parametrize(
@@ -63,8 +67,7 @@ def test_a_function_cannot_forge_a_platform_line():
     """Whatever it prints: each of its lines carries F, and its own text stands after the mark."""
     forged = stored(b"REPORT RequestId: 1\tDuration: 1.00 ms", platform=True)
     printed = b"x\n" + forged + b"\r\n\r" + forged + b"\n\x1b[A" + forged + b"\n"
-    events = lines.Splitter().feed(printed)
-    file = b"".join(stored(event) + b"\n" for event in events)
+    file = lines.function_lines(NOW, STREAM, lines.Splitter().feed(printed))
     parsed = [lines.parse(line) for line in file.split(b"\n")[:-1]]
     assert len(parsed) == 4
     assert not any(event.platform for event in parsed)
@@ -78,36 +81,43 @@ def test_a_forged_line_is_told_by_its_mark():
     assert lines.parse(stored(b"REPORT RequestId: 1", platform=True)).platform
 
 
+def test_a_stream_cannot_shift_the_fields():
+    line = lines.function_lines(NOW, "a\tP\tb\nc\r", b"x\n")
+    assert line.endswith("\taPbc␛r\tF\tx\n".encode())
+
+
 def test_splitter_cuts_at_line_breaks_wherever_chunks_end():
     splitter = lines.Splitter()
-    assert splitter.feed(b"one\ntwo") == [b"one"]
-    assert splitter.feed(b"") == []
-    assert splitter.feed(b" and a half\n\nfour\r\n") == [b"two and a half", b"", b"four\r"]
-    assert splitter.flush() == []
-    assert splitter.feed("é".encode()[:1]) == []
-    assert splitter.feed("é".encode()[1:]) == []
+    assert splitter.feed(b"one\ntwo") == b"one\n"
+    assert splitter.feed(b"") == b""
+    assert splitter.feed(b" and a half\n\nfour\r\n") == b"two and a half\n\nfour\r\n"
+    assert splitter.flush() == b""
+    assert splitter.feed("é".encode()[:1]) == b""
+    assert splitter.feed("é".encode()[1:]) == b""
     assert splitter.held == 2
-    assert splitter.flush() == ["é".encode()]
+    assert splitter.flush() == "é\n".encode()
     assert splitter.held == 0
 
 
 def test_splitter_cuts_lines_that_have_no_end():
     splitter = lines.Splitter()
     data = ("é" * 1000).encode() + b"x"
-    events = []
+    block = b""
     for _ in range(400):
-        events += splitter.feed(data)
+        block += splitter.feed(data)
         assert splitter.held <= lines.EVENT_LIMIT
-    events += splitter.flush()
-    assert b"".join(events) == data * 400
-    assert all(lines.EVENT_LIMIT - 4 < len(event) <= lines.EVENT_LIMIT for event in events[:-1])
-    for event in events:
-        event.decode()
+    block += splitter.flush()
+    assert block.replace(b"\n", b"") == data * 400
+    sizes = [len(line) for line in block.split(b"\n")[:-1]]
+    assert all(lines.EVENT_LIMIT - 4 < size <= lines.EVENT_LIMIT for size in sizes[:-1])
+    for line in block.split(b"\n"):
+        line.decode()
 
 
 def test_splitter_cuts_long_lines_that_come_whole():
-    events = lines.Splitter().feed(b"a" * (lines.EVENT_LIMIT * 2 + 5) + b"\nb\n" + b"c" * lines.EVENT_LIMIT + b"\n")
-    assert [len(event) for event in events] == [lines.EVENT_LIMIT, lines.EVENT_LIMIT, 5, 1, lines.EVENT_LIMIT]
+    limit = lines.EVENT_LIMIT
+    block = lines.Splitter().feed(b"a" * (limit * 2 + 5) + b"\nb\n\n" + b"c" * limit + b"\n")
+    assert [len(line) for line in block.split(b"\n")] == [limit, limit, 5, 1, 0, limit, 0]
 
 
 def test_splitter_does_not_hold_a_byte_each():
@@ -115,4 +125,4 @@ def test_splitter_does_not_hold_a_byte_each():
     for _ in range(10_000):
         splitter.feed(b"ab")
     assert len(splitter._parts) <= 65
-    assert splitter.flush() == [b"ab" * 10_000]
+    assert splitter.flush() == b"ab" * 10_000 + b"\n"

@@ -14,7 +14,7 @@ def write(tmp_path):
         store = files.Files(tmp_path, files.Limits(file_bytes=size, files=keep))
         stores.append(store)
         for i in range(first, last):
-            line = lines.head(BASE + i, stream, platform=False) + b"event %d\n" % i
+            line = lines.function_lines(BASE + i, stream, b"event %d\n" % i)
             store.append(GROUP, line, (BASE + i) * 1000)
 
     yield append
@@ -94,14 +94,14 @@ def test_a_page_looks_through_a_bounded_amount(write, folder, monkeypatch):
 def test_a_line_longer_than_a_chunk_is_read_whole(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "_CHUNK", 16)
     store = files.Files(tmp_path, files.Limits())
-    store.append(GROUP, lines.head(BASE, "s", platform=False) + b"x" * 5000 + b"\n", 1)
+    store.append(GROUP, lines.function_lines(BASE, "s", b"x" * 5000 + b"\n"), 1)
     store.close()
     assert [len(event.message) for event in reading.read(folder, None, 10).events] == [5000]
 
 
 def test_a_line_still_being_written_is_left_for_the_next_page(folder, tmp_path):
     store = files.Files(tmp_path, files.Limits())
-    store.append(GROUP, lines.head(BASE, "s", platform=False) + b"event 1\n2026-", 1)
+    store.append(GROUP, lines.function_lines(BASE, "s", b"event 1\n") + b"2026-", 1)
     page = reading.read(folder, None, 10)
     assert (numbers(page), page.at_end) == ([1], True)
     assert not reading.has_more(folder, page.cursor)
@@ -112,7 +112,7 @@ def test_a_line_still_being_written_is_left_for_the_next_page(folder, tmp_path):
 
 def test_lines_that_are_no_events_are_passed_over(folder, tmp_path):
     store = files.Files(tmp_path, files.Limits())
-    store.append(GROUP, b"\xffgarbage\n\n" + lines.head(BASE, "s", platform=False) + b"event 1\n", 1)
+    store.append(GROUP, b"\xffgarbage\n\n" + lines.function_lines(BASE, "s", b"event 1\n"), 1)
     store.close()
     assert numbers(reading.read(folder, None, 10)) == [1]
 
