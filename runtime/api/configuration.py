@@ -66,7 +66,7 @@ def of_create(name: str, request: Mapping[str, Any], interpreters: Collection[st
 
 
 def of_update(settings: Mapping[str, Any], request: Mapping[str, Any], interpreters: Collection[str]) -> dict[str, Any]:
-    """Return settings with a request's changes. Layers are left to who can look them up."""
+    """Return settings with a request's changes. Layers are not among them: they are looked up."""
     changed = dict(settings)
     if "Runtime" in request:
         check_runtime(request["Runtime"], interpreters)
@@ -154,7 +154,6 @@ def shown(
         "Version": version.number,
         "RevisionId": version.revision_id,
         "SnapStart": {**settings["SnapStart"], "OptimizationStatus": "On" if optimised else "Off"},
-        "RuntimeVersionConfig": {"RuntimeVersionArn": runtime_version_arn(settings["Runtime"], site)},
     }
     for key in (
         *("Runtime", "Role", "Handler", "Description", "Timeout", "MemorySize", "TracingConfig", "PackageType"),
@@ -167,10 +166,11 @@ def shown(
         del document["DeadLetterConfig"]
     if "VpcConfig" in document:
         document["VpcConfig"] = _vpc(settings["VpcConfig"])
-    if settings.get("Layers"):
-        document["Layers"] = [{"Arn": layer["Arn"], "CodeSize": layer["CodeSize"]} for layer in settings["Layers"]]
+    if version.layers:
+        document["Layers"] = [{"Arn": layer.arn, "CodeSize": layer.code.size} for layer in version.layers]
     if not brief:
-        document |= _state(version)
+        arn = runtime_version_arn(settings["Runtime"], site)
+        document |= {"RuntimeVersionConfig": {"RuntimeVersionArn": arn}, **_state(version)}
     return document
 
 
@@ -181,7 +181,9 @@ def _state(version: records.VersionRecord) -> dict[str, str]:
     if version.update_status == "InProgress":
         # The words are AWS's, for an update as well.
         state |= {"LastUpdateStatusReason": _PENDING, "LastUpdateStatusReasonCode": "Creating"}
-    return {**state, "LastUpdateStatus": version.update_status}
+    if version.update_status:
+        state["LastUpdateStatus"] = version.update_status
+    return state
 
 
 def _vpc(asked: Mapping[str, Any]) -> dict[str, Any]:

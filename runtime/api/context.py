@@ -20,6 +20,8 @@ class Options:
     interpreters: Collection[str] = ()
     """Runtimes that this machine can run."""
     account_concurrency: int = 1000
+    provisioned: Callable[[str, str], int] | None = None
+    """Tells how many workers are ready for a function name and qualifier; None where none are kept ready."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,23 @@ import uuid
 from collections.abc import Callable, Mapping
 
 from runtime import errors
-from runtime.api import context, downloads, functions, http, replies, routes, shapes
+from runtime.api import (
+    aliases,
+    concurrency,
+    context,
+    downloads,
+    event_invoke,
+    functions,
+    http,
+    layers,
+    modes,
+    permissions,
+    replies,
+    routes,
+    shapes,
+    tags,
+    versions,
+)
 from runtime.registry import registry
 
 _log = logging.getLogger(__name__)
@@ -18,7 +34,11 @@ Response = tuple[int, list[tuple[str, str]], bytes]
 BODY_LIMIT = 70_167_211
 """Bytes of a request: as AWS's own error message says."""
 
-HANDLERS: Mapping[str, context.Handler] = {**functions.OPERATIONS}
+HANDLERS: Mapping[str, context.Handler] = {
+    name: handler
+    for module in (aliases, concurrency, event_invoke, functions, layers, modes, permissions, tags, versions)
+    for name, handler in module.OPERATIONS.items()
+}
 
 
 class Api:

@@ -1,13 +1,13 @@
 """CreateFunction, GetFunction, ListFunctions, UpdateFunctionCode, ... DeleteFunction."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runtime import errors, model
-from runtime.api import configuration, paging
+from runtime.api import configuration, modes, paging, tags
 from runtime.api.context import Context, Handler, Request, Result
-from runtime.registry import names
+from runtime.registry import functions, layers, names, records
 
 _log = logging.getLogger(__name__)
 
@@ -21,10 +21,19 @@ _INERT = ("VpcConfig", "FileSystemConfigs", "KMSKeyArn", "DurableConfig")
 async def create_function(request: Request, context: Context) -> Result:
     """Create a function from a zip."""
     name = _new_name(request["FunctionName"], context.site)
+    modes.check_code_signing(request)
     settings = configuration.of_create(name, request, context.options.interpreters)
     zip_file = zip_of(request["Code"])
     _notice(name, request)
-    version = await context.registry.create(name, settings, zip_file, request.get("Tags", {}))
+    version = await functions.create(
+        context.registry,
+        name,
+        settings,
+        zip_file,
+        layers=layers.referred(context.registry, request.get("Layers", [])),
+        tags=tags.checked(request.get("Tags", {})),
+        publish=request.get("Publish", False),
+    )
     return configuration.shown(version, context.site)
 
 
@@ -52,17 +61,34 @@ async def get_function_configuration(request: Request, context: Context) -> Resu
 
 
 async def list_functions(request: Request, context: Context) -> Result:
-    """Return a page of functions by name."""
+    """Return a page of functions by name, with all their versions if asked."""
     limit = paging.size(request)
-    after = paging.place(request)
+    place = paging.place(request) or [""]
+    if "FunctionVersion" in request:
+        return _all_versions(place, limit, context)
+    found = context.registry.ledger.functions(place[0], limit + 1)
+    shown = [configuration.shown(function.latest, context.site, brief=True) for function in found[:limit]]
+    return paging.page("Functions", shown, found[:limit][-1].name if found else "", more=len(found) > limit)
+
+
+def _all_versions(place: Sequence[str], limit: int, context: Context) -> Result:
+    """Return a page of versions; a place is a function's name and, inside of its versions, a number."""
     ledger = context.registry.ledger
-    functions = ledger.functions(after[0] if after else None, limit + 1)
-    result: Result = {
-        "Functions": [configuration.shown(function.latest, context.site, brief=True) for function in functions[:limit]]
-    }
-    if len(functions) > limit:
-        result["NextMarker"] = paging.marker([functions[limit - 1].name])
-    return result
+    name, number = place[0], place[1] if len(place) > 1 else None
+    found: list[records.VersionRecord] = []
+    if number is not None:
+        found += ledger.versions(name, number, limit + 1)
+    while len(found) <= limit and (following := ledger.functions(name, 1)):
+        name = following[0].name
+        found += [following[0].latest, *ledger.versions(name, None, limit + 1)]
+    shown = [
+        configuration.shown(version, context.site, qualifier=version.number, brief=True) for version in found[:limit]
+    ]
+    if len(found) <= limit:
+        return {"Functions": shown}
+    last = found[limit - 1]
+    after = "0" if last.number == model.LATEST else last.number
+    return {"Functions": shown, "NextMarker": paging.marker([last.function, after])}
 
 
 async def update_function_code(request: Request, context: Context) -> Result:
@@ -73,14 +99,17 @@ async def update_function_code(request: Request, context: Context) -> Result:
         raise errors.InvalidParameterValue(
             "Please don't provide ImageUri when updating a function with packageType Zip."
         )
-    version = await context.registry.update_code(
+    version = await functions.update_code(
+        context.registry,
         names.FunctionRef(name=ref.name),
         zip_of(request),
         request.get("Architectures"),
         revision_id=request.get("RevisionId"),
+        publish=request.get("Publish", False),
         dry_run=request.get("DryRun", False),
     )
-    return configuration.shown(version, context.site)
+    published = None if version.number == model.LATEST else version.number
+    return configuration.shown(version, context.site, qualifier=published)
 
 
 async def update_function_configuration(request: Request, context: Context) -> Result:
@@ -91,18 +120,19 @@ async def update_function_configuration(request: Request, context: Context) -> R
     def change(settings: Mapping[str, Any]) -> dict[str, Any]:
         return configuration.of_update(settings, request, context.options.interpreters)
 
-    version = await context.registry.update_settings(
-        names.FunctionRef(name=ref.name), change, revision_id=request.get("RevisionId")
+    version = await functions.update_settings(
+        context.registry,
+        names.FunctionRef(name=ref.name),
+        change,
+        layers=layers.referred(context.registry, request["Layers"]) if "Layers" in request else None,
+        revision_id=request.get("RevisionId"),
     )
     return configuration.shown(version, context.site)
 
 
 async def delete_function(request: Request, context: Context) -> Result:
     """Delete a function, or one of its versions."""
-    ref = context.function(request)
-    if ref.qualifier == model.LATEST and context.registry.function(ref):
-        raise errors.InvalidParameterValue("$LATEST version cannot be deleted without deleting the function.")
-    await context.registry.delete(ref)
+    await functions.delete(context.registry, context.function(request))
     return {}
 
 

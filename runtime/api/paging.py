@@ -7,19 +7,17 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from runtime import errors
 
 MAX_ITEMS = 50
 """docs.aws.amazon.com/lambda/latest/api/API_ListFunctions.html: more are asked for in vain."""
 
-T = TypeVar("T")
 
-
-def size(request: Mapping[str, Any], most: int = MAX_ITEMS) -> int:
+def size(request: Mapping[str, Any]) -> int:
     """Return how many items a request wants."""
-    return min(int(request.get("MaxItems", most)), most)
+    return min(int(request.get("MaxItems", MAX_ITEMS)), MAX_ITEMS)
 
 
 def marker(place: Sequence[str]) -> str:
@@ -36,14 +34,19 @@ def place(request: Mapping[str, Any]) -> list[str] | None:
         decoded = json.loads(base64.urlsafe_b64decode(given))
     except (binascii.Error, ValueError):
         decoded = None
-    if not isinstance(decoded, list) or not all(isinstance(part, str) for part in decoded):
+    if not isinstance(decoded, list) or not decoded or not all(isinstance(part, str) for part in decoded):
         raise errors.InvalidParameterValue("Invalid Marker")
     return decoded
 
 
-def cut(items: Sequence[T], request: Mapping[str, Any], most: int = MAX_ITEMS) -> tuple[Sequence[T], str | None]:
-    """Return a page of a list that is all in memory, and the next marker or None. The place is an index."""
+def page(key: str, items: Sequence[Any], last: str, *, more: bool) -> dict[str, Any]:
+    """Return a list's answer; ``last`` is the place of the last item."""
+    return {key: items, "NextMarker": marker([last])} if more else {key: items}
+
+
+def listed(key: str, items: Sequence[Any], request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a page of a list that is all in memory. The place is an index."""
     start = place(request)
     first = int(start[0]) if start and start[0].isdecimal() else 0
-    end = first + size(request, most)
-    return items[first:end], marker([str(end)]) if end < len(items) else None
+    end = first + size(request)
+    return page(key, items[first:end], str(end), more=end < len(items))

@@ -3,7 +3,7 @@
     packages/<sha256>/code.zip        as it was uploaded (its owner only)
     packages/<sha256>/unpacked_size   bytes, as text
     packages/<sha256>/tree/           what a function sees as /var/task, a layer's part of /opt
-    layers/<sha256 of shas>/          the trees of several layers, one over the other: /opt
+    packages/merged-<sha256>/tree/    the trees of several layers, one over the other: /opt
     staging/<random>/                 being made; thrown away at start
 
 A package is made in ``staging``, flushed to disk and renamed to its place, so that what has a name is whole, even
@@ -34,12 +34,11 @@ class CodeStore:
 
     def __init__(self, root: Path, unpack: Unpack) -> None:
         self._packages = root / "packages"
-        self._layers = root / "layers"
         self._staging = root / "staging"
         self._unpack = unpack
-        self._staged: collections.Counter[str] = collections.Counter()
+        self._held: collections.Counter[str] = collections.Counter()
         shutil.rmtree(self._staging, ignore_errors=True)
-        for folder in (self._packages, self._layers, self._staging):
+        for folder in (self._packages, self._staging):
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)
 
     def zip_of(self, sha256: str) -> Path:
@@ -57,17 +56,21 @@ class CodeStore:
         ``limit`` is the greatest number of unpacked bytes. Raises what the unpacker raises.
         """
         sha256 = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
-        self._staged[sha256] += 1
-        try:
+        with self.held(sha256):
             package = self._packages / sha256
             if not package.exists():
                 await self._make(package, data, limit)
             unpacked_size = int((package / "unpacked_size").read_text())
             yield records.Code(sha256=sha256, size=len(data), unpacked_size=unpacked_size)
+
+    @contextlib.contextmanager
+    def held(self, *packages: str) -> Iterator[None]:
+        """Let nothing discard these packages while the block runs."""
+        self._held.update(packages)
+        try:
+            yield
         finally:
-            self._staged[sha256] -= 1
-            if not self._staged[sha256]:
-                del self._staged[sha256]
+            self._held -= collections.Counter(packages)
 
     async def _make(self, package: Path, data: bytes, limit: int) -> None:
         draft = self._staging / secrets.token_hex(16)
@@ -82,45 +85,33 @@ class CodeStore:
 
     async def merge(self, layers: Sequence[str]) -> Path:
         """Return the folder that holds these packages' trees, later ones over earlier ones; make it if need be."""
-        if len(layers) == 1:
-            return self.tree_of(layers[0])
-        merged = self.merged(layers)
-        if not merged.exists():
+        tree = self.merged(layers)
+        if not tree.exists():
             draft = self._staging / secrets.token_hex(16)
             try:
-                await asyncio.to_thread(_overlay, [self.tree_of(layer) for layer in layers], draft)
-                await asyncio.to_thread(_publish, draft, merged)
+                await asyncio.to_thread(_overlay, [self.tree_of(layer) for layer in layers], draft / "tree")
+                await asyncio.to_thread(_publish, draft, tree.parent)
             finally:
                 await asyncio.to_thread(shutil.rmtree, draft, ignore_errors=True)
-        return merged
+        return tree
 
     def merged(self, layers: Sequence[str]) -> Path:
-        """Return where ``merge`` puts these packages."""
-        if len(layers) == 1:
-            return self.tree_of(layers[0])
-        return self._layers / hashlib.sha256("+".join(layers).encode()).hexdigest()
+        """Return where ``merge`` puts these packages: one alone stays where it is."""
+        return self.tree_of(layers[0] if len(layers) == 1 else records.merged_name(layers))
 
     def known(self) -> set[str]:
-        """Return all packages on disk."""
+        """Return the names of all that is kept."""
         return {path.name for path in self._packages.iterdir()}
 
     async def discard(self, packages: Iterable[str], busy: Collection[Path] = ()) -> None:
-        """Remove packages that nobody refers to, except those that are being staged or are ``busy`` folders."""
-        for sha256 in packages:
-            if self._staged[sha256] or self.tree_of(sha256) in busy:
+        """Remove packages that nobody refers to, except those that are held or are ``busy`` folders."""
+        for package in packages:
+            if self._held[package] or self.tree_of(package) in busy:
                 continue
             doomed = self._staging / secrets.token_hex(16)
             with contextlib.suppress(FileNotFoundError):
-                (self._packages / sha256).rename(doomed)
+                (self._packages / package).rename(doomed)
             await asyncio.to_thread(shutil.rmtree, doomed, ignore_errors=True)
-
-    async def discard_merged(self, kept: Collection[Path]) -> None:
-        """Remove merged layers other than those given."""
-        for path in self._layers.iterdir():
-            if path not in kept:
-                doomed = self._staging / secrets.token_hex(16)
-                path.rename(doomed)
-                await asyncio.to_thread(shutil.rmtree, doomed, ignore_errors=True)
 
 
 def _write_zip(draft: Path, data: bytes) -> None:
@@ -155,7 +146,7 @@ def _opened(folder: Path) -> Iterator[int]:
 
 def _overlay(trees: Sequence[Path], place: Path) -> None:
     """Lay trees over each other by hard links; a file hides what an earlier tree has under its name."""
-    place.mkdir(mode=0o755)
+    place.mkdir(mode=0o755, parents=True)
     for tree in trees:
         for folder, folders, files in os.walk(tree):
             target = place / Path(folder).relative_to(tree)

@@ -8,13 +8,14 @@ subscribed hear of it. So what a caller was told survives a crash, and nobody re
 import asyncio
 import collections
 import dataclasses
+import json
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from runtime import model
 from runtime.registry import records, store
 
-FUNCTION, VERSION = "function", "version"
+FUNCTION, VERSION, CONCURRENCY = "function", "version", "concurrency"
 _CACHED = 16_384
 """Records of each kind kept in memory: a few KB each."""
 _PAGE = 1000
@@ -46,12 +47,11 @@ class Cache(Generic[K, V]):
             self._entries.move_to_end(key)
         return entry
 
-    def put(self, key: K, entry: V) -> None:
-        """Keep an entry."""
+    def put(self, key: K, entry: V) -> K | None:
+        """Keep an entry; return the key of one that went for it."""
         self._entries[key] = entry
         self._entries.move_to_end(key)
-        if len(self._entries) > self._size:
-            self._entries.popitem(last=False)
+        return self._entries.popitem(last=False)[0] if len(self._entries) > self._size else None
 
     def drop(self, key: K) -> None:
         """Forget an entry, if it is there."""
@@ -76,9 +76,9 @@ class Ledger:
         """Return a function, or None."""
         record = self._functions.get(name)
         if record is None:
-            document = self.store.get(store.Key(FUNCTION, name))
-            if document is not None:
-                record = records.decode_function(document.body)
+            body = self.store.get(store.Key(FUNCTION, name))
+            if body is not None:
+                record = records.decode_function(body)
                 self._functions.put(name, record)
         return record
 
@@ -89,9 +89,9 @@ class Ledger:
             return None if function is None else function.latest
         record = self._versions.get((name, number))
         if record is None:
-            document = self.store.get(version_key(name, number))
-            if document is not None:
-                record = records.decode_version(document.body)
+            body = self.store.get(version_key(name, number))
+            if body is not None:
+                record = records.decode_version(body)
                 self._versions.put((name, number), record)
         return record
 
@@ -99,13 +99,13 @@ class Ledger:
         """Return up to ``limit`` functions by name, after a name."""
         start = None if after is None else store.Key(FUNCTION, after)
         rows = self.store.scan(FUNCTION, after=start, limit=limit)
-        return [records.decode_function(row.document.body) for row in rows]
+        return [records.decode_function(row.body) for row in rows]
 
     def versions(self, name: str, after: str | None = None, limit: int = _PAGE) -> list[records.VersionRecord]:
         """Return up to ``limit`` published versions of a function by number, after a number."""
         start = None if after is None else version_key(name, after)
         rows = self.store.scan(VERSION, name, after=start, limit=limit)
-        return [records.decode_version(row.document.body) for row in rows]
+        return [records.decode_version(row.body) for row in rows]
 
     def all_versions(self, name: str) -> Iterator[records.VersionRecord]:
         """Yield all published versions of a function."""
@@ -113,6 +113,15 @@ class Ledger:
         while page := self.versions(name, after):
             yield from page
             after = page[-1].number
+
+    def concurrency(self) -> Iterator[tuple[str, int | None, int]]:
+        """Yield (name, reserved or None, provisioned) of each function that has either."""
+        after: store.Key | None = None
+        while rows := self.store.scan(CONCURRENCY, after=after, limit=_PAGE):
+            for row in rows:
+                reserved, provisioned = json.loads(row.body)
+                yield row.key.name, reserved, provisioned
+            after = rows[-1].key
 
     async def save(
         self,
@@ -127,9 +136,10 @@ class Ledger:
         The caller holds the lock. A caller that is cancelled meanwhile learns of it after the write.
         """
         writes = [store.Write(store.Key(FUNCTION, function.name), _document(function, function.latest))]
+        writes.append(store.Write(store.Key(CONCURRENCY, function.name), _concurrency(function)))
         writes += [store.Write(version_key(v.function, v.number), _document(v, v)) for v in versions]
         writes += [store.Write(version_key(function.name, number), None) for number in without]
-        cancelled = await _settled(self.store.commit(writes))
+        cancelled = await settled(self.store.commit(writes))
         self._functions.put(function.name, function)
         for version in versions:
             self._versions.put((version.function, version.number), version)
@@ -143,8 +153,8 @@ class Ledger:
         """Remove a function with all its versions; then tell the subscribers. The caller holds the lock."""
         numbers = [version.number for version in self.all_versions(function.name)]
         writes = [store.Write(version_key(function.name, number), None) for number in numbers]
-        writes.append(store.Write(store.Key(FUNCTION, function.name), None))
-        cancelled = await _settled(self.store.commit(writes))
+        writes += [store.Write(store.Key(kind, function.name), None) for kind in (FUNCTION, CONCURRENCY)]
+        cancelled = await settled(self.store.commit(writes))
         self._functions.drop(function.name)
         for number in numbers:
             self._versions.drop((function.name, number))
@@ -164,11 +174,18 @@ def version_key(name: str, number: str) -> store.Key:
 
 
 def _document(record: records.FunctionRecord | records.VersionRecord, version: records.VersionRecord) -> store.Document:
-    code = version.code
-    return store.Document(body=records.encode(record), code=code.sha256, code_bytes=code.size)
+    return store.Document(body=records.encode(record), packages=version.packages, code_bytes=version.code.size)
 
 
-async def _settled(write: asyncio.Future[None]) -> asyncio.CancelledError | None:
+def _concurrency(function: records.FunctionRecord) -> store.Document | None:
+    """Return a function's part in the account's concurrency, kept apart so that a sum needs no other document."""
+    provisioned = sum(config["executions"] for config in function.provisioned.values())
+    if function.reserved_concurrency is None and not provisioned:
+        return None
+    return store.Document(body=json.dumps([function.reserved_concurrency, provisioned]).encode())
+
+
+async def settled(write: asyncio.Future[None]) -> asyncio.CancelledError | None:
     """Wait for a write whatever happens to the waiter; return the cancellation that came meanwhile."""
     cancelled = None
     while not write.done():

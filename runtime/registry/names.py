@@ -124,3 +124,8 @@ class Site:
 def is_version(qualifier: str) -> bool:
     """Return whether a qualifier is $LATEST or a version number, and so no alias."""
     return qualifier == model.LATEST or (qualifier.isascii() and qualifier.isdigit())
+
+
+def is_alias(qualifier: str) -> bool:
+    """Return whether a qualifier could be the name of an alias."""
+    return not is_version(qualifier) and "$" not in qualifier

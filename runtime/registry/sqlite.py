@@ -26,18 +26,26 @@ _MIGRATIONS = (
         name TEXT NOT NULL,
         part TEXT NOT NULL,
         body BLOB NOT NULL,
-        code TEXT NOT NULL,
         code_bytes INTEGER NOT NULL,
         PRIMARY KEY (kind, name, part)
     ) STRICT;
-    CREATE INDEX documents_by_code ON documents (code) WHERE code <> '';
     CREATE INDEX documents_by_kind ON documents (kind, code_bytes);
+    CREATE TABLE refs (
+        kind TEXT NOT NULL,
+        name TEXT NOT NULL,
+        part TEXT NOT NULL,
+        package TEXT NOT NULL,
+        PRIMARY KEY (kind, name, part, package)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX refs_by_package ON refs (package);
     """,
 )
 _GROUP = 256
 """Batches that one transaction takes at most, so that the first of them need not wait for ever."""
-_PUT = "INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?, ?)"
+_PUT = "INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?)"
 _DELETE = "DELETE FROM documents WHERE kind = ? AND name = ? AND part = ?"
+_REFER = "INSERT OR IGNORE INTO refs VALUES (?, ?, ?, ?)"
+_FORGET = "DELETE FROM refs WHERE kind = ? AND name = ? AND part = ?"
 
 
 class _Batch(NamedTuple):
@@ -57,18 +65,17 @@ class SqliteStore:
         self._writer = threading.Thread(target=self._write, name="store-writer", daemon=True)
         self._writer.start()
 
-    def get(self, key: store.Key) -> store.Document | None:
-        """Return the document under a key, or None."""
-        row = self._reader.execute(
-            "SELECT body, code, code_bytes FROM documents WHERE kind = ? AND name = ? AND part = ?", key
-        ).fetchone()
-        return None if row is None else store.Document(body=row[0], code=row[1], code_bytes=row[2])
+    def get(self, key: store.Key) -> bytes | None:
+        """Return the body of the document under a key, or None."""
+        query = "SELECT body FROM documents WHERE kind = ? AND name = ? AND part = ?"
+        row = self._reader.execute(query, key).fetchone()
+        return None if row is None else row[0]
 
     def scan(
         self, kind: str, name: str | None = None, *, after: store.Key | None = None, limit: int
     ) -> list[store.Row]:
         """Return up to ``limit`` rows, in order."""
-        query = "SELECT kind, name, part, body, code, code_bytes FROM documents WHERE kind = ?"
+        query = "SELECT kind, name, part, body FROM documents WHERE kind = ?"
         values: list[str | int] = [kind]
         if name is not None:
             query += " AND name = ?"
@@ -77,19 +84,17 @@ class SqliteStore:
             query += " AND (kind, name, part) > (?, ?, ?)"
             values += after
         query += " ORDER BY kind, name, part LIMIT ?"
-        return [
-            store.Row(store.Key(row[0], row[1], row[2]), store.Document(body=row[3], code=row[4], code_bytes=row[5]))
-            for row in self._reader.execute(query, (*values, limit))
-        ]
+        rows = self._reader.execute(query, (*values, limit))
+        return [store.Row(store.Key(*row[:3]), row[3]) for row in rows]
 
-    def refers(self, code: str) -> bool:
+    def refers(self, package: str) -> bool:
         """Return whether any document refers to a package."""
-        query = "SELECT EXISTS (SELECT 1 FROM documents WHERE code = ? AND code <> '')"
-        return bool(self._reader.execute(query, (code,)).fetchone()[0])
+        query = "SELECT EXISTS (SELECT 1 FROM refs WHERE package = ?)"
+        return bool(self._reader.execute(query, (package,)).fetchone()[0])
 
-    def codes(self) -> set[str]:
+    def packages(self) -> set[str]:
         """Return every package that is referred to."""
-        return {row[0] for row in self._reader.execute("SELECT DISTINCT code FROM documents WHERE code <> ''")}
+        return {row[0] for row in self._reader.execute("SELECT DISTINCT package FROM refs")}
 
     def totals(self, kind: str) -> store.Totals:
         """Return how much there is of a kind."""
@@ -142,16 +147,22 @@ def _apply(connection: sqlite3.Connection, batches: Sequence[_Batch]) -> None:
     try:
         for batch in batches:
             for key, document in batch.writes:
-                if document is None:
-                    connection.execute(_DELETE, key)
-                else:
-                    values = (*key, document.body, document.code, document.code_bytes)
-                    connection.execute(_PUT, values)
+                _apply_one(connection, key, document)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _apply_one(connection: sqlite3.Connection, key: store.Key, document: store.Document | None) -> None:
+    connection.execute(_FORGET, key)
+    if document is None:
+        connection.execute(_DELETE, key)
+        return
+    connection.execute(_PUT, (*key, document.body, document.code_bytes))
+    for package in document.packages:
+        connection.execute(_REFER, (*key, package))
 
 
 def _report(batch: _Batch, error: Exception | None) -> None:

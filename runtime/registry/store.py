@@ -2,7 +2,7 @@
 
 A store knows keys and documents; the registry knows what they mean. A key is a kind ("function", "version",
 "layer" ...), a name and a part (a version number, say; "" where a kind has no parts). A document is opaque bytes.
-Beside it stand the two facts that a store is asked about without opening documents: the code package that the
+Beside it stand the two facts that a store is asked about without opening documents: the code packages that the
 document refers to, and how many bytes it counts against the account.
 
 Reads are synchronous and quick (a primary key, a range). Writes go in batches that hold entirely or not at all,
@@ -11,7 +11,7 @@ are durable when their future is done, and take effect in the order of the calls
 
 import asyncio
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -25,18 +25,18 @@ class Key(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """What is kept: a body, the package it refers to ("" for none), and the bytes it counts."""
+    """What is to be kept: a body, the packages it refers to, and the bytes it counts."""
 
     body: bytes
-    code: str = ""
+    packages: tuple[str, ...] = ()
     code_bytes: int = 0
 
 
 class Row(NamedTuple):
-    """A document with its key."""
+    """A document's body with its key."""
 
     key: Key
-    document: Document
+    body: bytes
 
 
 class Write(NamedTuple):
@@ -56,16 +56,16 @@ class Totals(NamedTuple):
 class Store(Protocol):
     """Keeps documents. One owner: the event loop's thread calls everything here."""
 
-    def get(self, key: Key) -> Document | None:
-        """Return the document under a key, or None."""
+    def get(self, key: Key) -> bytes | None:
+        """Return the body of the document under a key, or None."""
 
     def scan(self, kind: str, name: str | None = None, *, after: Key | None = None, limit: int) -> list[Row]:
         """Return up to ``limit`` rows of a kind (and name), in the order of keys, that come after a key."""
 
-    def refers(self, code: str) -> bool:
+    def refers(self, package: str) -> bool:
         """Return whether any document refers to a package."""
 
-    def codes(self) -> set[str]:
+    def packages(self) -> set[str]:
         """Return every package that is referred to."""
 
     def totals(self, kind: str) -> Totals:
@@ -84,32 +84,28 @@ class MemoryStore:
     def __init__(self) -> None:
         self._documents: dict[Key, Document] = {}
 
-    def _rows(self, kind: str, name: str | None) -> Iterable[Row]:
-        for key in sorted(self._documents):
-            if key.kind == kind and (name is None or key.name == name):
-                yield Row(key, self._documents[key])
-
-    def get(self, key: Key) -> Document | None:
-        """Return the document under a key, or None."""
-        return self._documents.get(key)
+    def get(self, key: Key) -> bytes | None:
+        """Return the body of the document under a key, or None."""
+        document = self._documents.get(key)
+        return None if document is None else document.body
 
     def scan(self, kind: str, name: str | None = None, *, after: Key | None = None, limit: int) -> list[Row]:
         """Return up to ``limit`` rows, in order."""
-        rows = [row for row in self._rows(kind, name) if after is None or row.key > after]
-        return rows[:limit]
+        keys = [key for key in self._documents if key.kind == kind and name in {None, key.name}]
+        return [Row(key, self._documents[key].body) for key in sorted(keys) if after is None or key > after][:limit]
 
-    def refers(self, code: str) -> bool:
+    def refers(self, package: str) -> bool:
         """Return whether any document refers to a package."""
-        return any(document.code == code for document in self._documents.values())
+        return any(package in document.packages for document in self._documents.values())
 
-    def codes(self) -> set[str]:
+    def packages(self) -> set[str]:
         """Return every package that is referred to."""
-        return {document.code for document in self._documents.values()} - {""}
+        return {package for document in self._documents.values() for package in document.packages}
 
     def totals(self, kind: str) -> Totals:
         """Return how much there is of a kind."""
-        rows = list(self._rows(kind, None))
-        return Totals(len(rows), sum(row.document.code_bytes for row in rows))
+        documents = [document for key, document in self._documents.items() if key.kind == kind]
+        return Totals(len(documents), sum(document.code_bytes for document in documents))
 
     def commit(self, writes: Sequence[Write]) -> asyncio.Future[None]:
         """Apply a batch at once."""

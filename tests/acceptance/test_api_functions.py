@@ -165,9 +165,9 @@ def test_state_survives_a_restart(tmp_path):
 
 def test_an_operation_that_is_not_built_says_so(client):
     with pytest.raises(botocore.exceptions.ClientError) as caught:
-        client.list_capacity_providers()
+        client.get_function_scaling_config(FunctionName="hello", Qualifier="1")
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
-    assert "ListCapacityProviders" in str(caught.value)
+    assert "GetFunctionScalingConfig" in str(caught.value)
 
 
 def test_no_operation(served):
