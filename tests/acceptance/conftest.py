@@ -49,22 +49,28 @@ class Server:
             command, stdout=subprocess.PIPE, stderr=self.log, env={**os.environ, **self.env}, text=True
         )
         line = self.process.stdout.readline()
-        assert "listens on" in line, (line, Path(self.log.name).read_text())
+        if "listens on" not in line:
+            self.process.wait(60)
+            self._close()
+            raise AssertionError(line + Path(self.log.name).read_text())
         self.url = line.split()[-1]
         return self
 
     def kill(self):
         self.process.kill()
         self.process.wait()
-        self.process.stdout.close()
+        self._close()
 
     def stop(self):
         """Stop it as an init system does; return its exit status."""
         self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(60)
+        self._close()
+        return status
+
+    def _close(self):
         self.process.stdout.close()
         self.log.close()
-        return status
 
     def client(self, **config):
         return boto3.client(

@@ -1,0 +1,176 @@
+"""Any process may be killed at any moment: callers hear of it, the server goes on, and nothing is left behind."""
+
+import contextlib
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+
+import botocore.exceptions
+import psutil
+import pytest
+from conftest import Server, create, until
+
+SLEEP = "import time\ndef handler(event, context):\n    time.sleep(event.get('s', 0))\n    return 1"
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A server of the test's own, to be treated badly."""
+    one = Server(tmp_path / "state").start()
+    yield one
+    if one.process.poll() is None:
+        one.stop()
+    else:
+        one.kill()
+
+
+def below(pid):
+    """Return the living descendants of a process."""
+    return [p for p in psutil.Process(pid).children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
+
+
+def groups(pid):
+    """Return the cgroups of a supervisor."""
+    return [path for path in Path("/sys/fs/cgroup").glob(f"**/hotfork-{pid}-*/") if path.is_dir()]
+
+
+def test_a_killed_zygote_ends_its_calls_and_is_replaced(own):
+    client = own.client()
+    create(client, "f", SLEEP, Timeout=60)
+    client.invoke(FunctionName="f", Payload=b"{}")
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(client.invoke(FunctionName="f", Payload=b'{"s": 50}')))
+    thread.start()
+    until(lambda: json.loads(own.get("/readyz")[1])["workers"]["busy"] == 1)
+    for process in psutil.Process(own.process.pid).children():
+        process.kill()
+    thread.join(30)
+    assert json.load(answers[0]["Payload"])["errorType"] == "Runtime.ExitError"
+    assert json.load(client.invoke(FunctionName="f", Payload=b"{}")["Payload"]) == 1
+
+
+def test_killed_workers_are_replaced(own):
+    client = own.client()
+    create(client, "f", SLEEP)
+    for _ in range(5):
+        client.invoke(FunctionName="f", Payload=b"{}")
+        zygote = psutil.Process(own.process.pid).children()[0]
+        workers = [p for p in zygote.children(recursive=True) if not p.children()]
+        for worker in workers:
+            worker.kill()
+        until(lambda: json.loads(own.get("/readyz")[1])["workers"]["idle"] == 0)
+
+
+def test_a_killed_supervisor_takes_everything_along_and_what_it_knew_is_kept(tmp_path):
+    one = Server(tmp_path / "state").start()
+    client = one.client()
+    create(client, "f", SLEEP, Timeout=60)
+    threads = [
+        threading.Thread(
+            target=_ignore, args=(one.client().invoke,), kwargs={"FunctionName": "f", "Payload": b'{"s": 50}'}
+        )
+        for _ in range(10)
+    ]
+    for thread in threads:
+        thread.start()
+    until(lambda: json.loads(one.get("/readyz")[1])["workers"]["busy"] == 10)
+    family = below(one.process.pid)
+    assert len(family) >= 11
+    pid = one.process.pid
+    one.kill()
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive
+    for thread in threads:
+        thread.join(30)
+    again = Server(tmp_path / "state").start()
+    assert json.load(again.client().invoke(FunctionName="f", Payload=b"{}")["Payload"]) == 1
+    assert not groups(pid)
+    mounts = Path("/proc/self/mounts").read_text()
+    assert str(tmp_path) not in mounts
+    assert again.stop() == 0
+    assert not groups(again.process.pid)
+
+
+def _ignore(call, **arguments):
+    with contextlib.suppress(botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
+        call(**arguments)
+
+
+def test_sigterm_lets_calls_in_flight_finish_and_leaves_nothing(own):
+    client = own.client()
+    create(client, "f", SLEEP, Timeout=60)
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(client.invoke(FunctionName="f", Payload=b'{"s": 1}')))
+    thread.start()
+    until(lambda: json.loads(own.get("/readyz")[1])["workers"]["busy"] == 1)
+    family = below(own.process.pid)
+    own.process.send_signal(signal.SIGTERM)
+    thread.join(30)
+    assert json.load(answers[0]["Payload"]) == 1
+    assert own.process.wait(30) == 0
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive
+    assert not groups(own.process.pid)
+
+
+def test_a_second_signal_does_not_wait(own):
+    client = own.client()
+    create(client, "f", SLEEP, Timeout=60)
+    thread = threading.Thread(
+        target=_ignore, args=(client.invoke,), kwargs={"FunctionName": "f", "Payload": b'{"s": 50}'}
+    )
+    thread.start()
+    until(lambda: json.loads(own.get("/readyz")[1])["workers"]["busy"] == 1)
+    own.process.send_signal(signal.SIGTERM)
+    until(lambda: not _listens(own))
+    own.process.send_signal(signal.SIGTERM)
+    assert own.process.wait(20) == 0
+    thread.join(30)
+
+
+def _listens(server):
+    try:
+        return server.get("/healthz")[0] == 200
+    except OSError:
+        return False
+
+
+def test_two_servers_do_not_share_a_state_folder(own):
+    with pytest.raises(AssertionError, match="another hotfork server runs on"):
+        Server(own.state_dir).start()
+
+
+def test_a_timed_out_worker_is_dead_with_all_it_started(own):
+    client = own.client()
+    create(
+        client,
+        "daemon",
+        "import subprocess, time\ndef handler(event, context):\n"
+        "    subprocess.Popen(['sleep', '1234567'], start_new_session=True)\n    time.sleep(60)",
+        Timeout=1,
+    )
+    answer = client.invoke(FunctionName="daemon", Payload=b"{}")
+    assert json.load(answer["Payload"])["errorType"] == "Sandbox.Timedout"
+    until(lambda: not [p for p in psutil.process_iter(["cmdline"]) if "1234567" in (p.info["cmdline"] or [])])
+
+
+def test_descriptors_and_processes_come_back_to_where_they_were(own):
+    client = own.client()
+    for name in "abc":
+        create(client, name, SLEEP)
+        client.invoke(FunctionName=name, Payload=b"{}")
+    supervisor = psutil.Process(own.process.pid)
+
+    def replace_all(times):
+        for _ in range(times):
+            for name in "abc":
+                client.update_function_configuration(FunctionName=name, Description=os.urandom(4).hex())
+                client.invoke(FunctionName=name, Payload=b"{}")
+
+    replace_all(10)  # fills the stock of spare cgroups
+    until(lambda: len(below(own.process.pid)) == 5)  # a zygote and its guard, a worker each
+    fds = supervisor.num_fds()
+    replace_all(10)
+    until(lambda: supervisor.num_fds() <= fds and len(below(own.process.pid)) == 5)
