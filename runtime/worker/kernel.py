@@ -89,7 +89,8 @@ MACHINE = platform.machine()
 """Architecture: the supported ones are the keys of _NUMBERS."""
 _NUMBER = {**_COMMON, **_NUMBERS.get(MACHINE, {})}
 
-_syscall = ctypes.PyDLL(None, use_errno=True).syscall
+_libc = ctypes.PyDLL(None, use_errno=True)
+_syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
 _syscall.argtypes = [ctypes.c_long]
 
@@ -101,6 +102,19 @@ def _call(name: str, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | Non
         code = ctypes.get_errno()
         raise OSError(code, f"{name}: {os.strerror(code)}")
     return result
+
+
+def fork() -> int:
+    """Fork without Python's at-fork hooks, as os.fork otherwise. Only where there is, and has been, one thread.
+
+    The hooks (threading, logging) repair locks that another thread may have held: there is none, and what they touch
+    would have to be copied for each child, 160 pages and 0.4 ms.
+    """
+    pid: int = _libc.fork()
+    if pid < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"fork: {os.strerror(code)}")
+    return pid
 
 
 def _path(path: str) -> bytes:

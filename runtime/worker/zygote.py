@@ -9,6 +9,9 @@ pid 1 of its pid namespace, everything it forked ends. It runs no function's cod
     mode "bare"   no namespaces: workers are confined by ids, Landlock, seccomp and limits only
 """
 
+# The signal module's own functions dress numbers as enums, which would copy 75 pages into each child.
+import _signal  # type: ignore[import-not-found]
+import contextlib
 import dataclasses
 import errno
 import gc
@@ -50,7 +53,8 @@ def main(arguments: list[str]) -> NoReturn:
         reason = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
         control.sendall(wire.encode(wire.ZygoteFailed(step, code, reason)))
         os._exit(sandbox.REFUSED)
-    zygote.serve()
+    with contextlib.suppress(ConnectionError):  # the supervisor is gone: another way to end
+        zygote.serve()
     os._exit(0)
 
 
@@ -187,7 +191,9 @@ class Zygote:
         if own_pids >= 0:
             kernel.unshare(kernel.CLONE_NEWPID)
         try:
-            pid = os.fork()
+            # A bare worker's thread has another number than ours, which the hooks of os.fork would tell to threading;
+            # elsewhere both are 1, the first of their namespaces.
+            pid = kernel.fork() if own_pids >= 0 else os.fork()
             if not pid:
                 self._become(order, names, fds)
         finally:
@@ -205,7 +211,7 @@ class Zygote:
         """Be the worker: in the forked child, whatever happens, nothing of the zygote's code runs on."""
         try:
             signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
             cgroups = [fd for name, fd in zip(names, fds, strict=True) if name == "cgroup"]
             singles = {name: fd for name, fd in zip(names, fds, strict=True) if name != "cgroup"}
             missing = {**self.setting.absent, **order.skip}
