@@ -20,10 +20,20 @@ from runtime.worker import channel, context, faults, function_logs, handler, int
 _TOO_LARGE = f"Response payload size exceeded maximum allowed payload size ({wire.PAYLOAD_LIMIT} bytes)."
 
 
+_TYPE_LIMIT = 1024
+"""Characters of an error's type beside its document: a class may have a name of megabytes."""
+
+_costume: interpreter.Costume | None = None
+_log = function_logs.FunctionLog()
+
+
 def prepare() -> None:
-    """Do what all workers need and none has to do itself; to be called once, before the first fork."""
+    """Do what all workers need and none has to do itself: once, in the zygote, after its last import."""
+    global _costume
     own = (channel, context, faults, function_logs, handler, interpreter, marshal_json, sys.modules[__name__])
     interpreter.disguise(own)
+    interpreter.set_time_zone()
+    _costume = interpreter.Costume()
 
 
 def serve(request_fd: int, response_fd: int) -> NoReturn:
@@ -45,28 +55,30 @@ def serve(request_fd: int, response_fd: int) -> NoReturn:
 
 
 def _run(pipe: channel.Channel) -> NoReturn:
-    assign = pipe.receive()
-    interpreter.become(assign)
-    get = os.environ.get
-    log = function_logs.FunctionLog(get("AWS_LAMBDA_LOG_FORMAT"), get("AWS_LAMBDA_LOG_LEVEL"))
-    server = _Server(pipe, log, _find_handler(pipe, log, assign.handler))
+    costume = _costume if _costume is not None and _costume.fits() else interpreter.Costume()
+    costume.put_on()
+    assign = wire.Assign(*pipe.receive()[1:])
+    costume.become(assign)
+    _log.install(os.environ.get("AWS_LAMBDA_LOG_FORMAT"), os.environ.get("AWS_LAMBDA_LOG_LEVEL"))
+    server = _Server(pipe, _find_handler(pipe, assign.handler))
+    _flush()
     pipe.send(wire.Ready())
     is_init = os.getpid() == 1
     while True:
-        server.answer(pipe.receive())
+        server.answer(*pipe.receive())
         if is_init:
             _reap()
 
 
-def _find_handler(pipe: channel.Channel, log: function_logs.FunctionLog, name: str) -> Callable[..., Any]:
+def _find_handler(pipe: channel.Channel, name: str) -> Callable[..., Any]:
     try:
         return handler.find(name)
     except faults.Fault as fault:
         document = fault.document()
     except Exception as error:
         document = faults.of_exception(error)
-    log.warn_of_init()
-    log.error(document)
+    _log.warn_of_init()
+    _log.error(document)
     _flush()
     pipe.send(wire.InitError(document["errorType"], marshal_json.to_json(document).encode()))
     os._exit(1)
@@ -75,57 +87,64 @@ def _find_handler(pipe: channel.Channel, log: function_logs.FunctionLog, name: s
 class _Server:
     """Serves invocations, one at a time."""
 
-    __slots__ = ("_handler", "_log", "_marshal", "_pipe", "_trace_id")
+    __slots__ = ("_handler", "_make_context", "_marshal", "_pipe")
 
-    def __init__(self, pipe: channel.Channel, log: function_logs.FunctionLog, function: Callable[..., Any]) -> None:
+    def __init__(self, pipe: channel.Channel, function: Callable[..., Any]) -> None:
         self._pipe = pipe
-        self._log = log
         self._handler = function
         self._marshal = marshal_json.Marshaller().marshal
-        self._trace_id = os.environ.get("_X_AMZN_TRACE_ID")
+        self._make_context = context.Maker().make
 
-    def answer(self, invoke: wire.Invoke) -> None:
-        """Run the handler once and send what came of it."""
-        request_id = invoke.request_id
-        self._log.enter(request_id, invoke.tenant_id)
-        _set_trace_id(invoke.trace_id)
+    def answer(  # noqa: PLR0913, PLR0917 - the message's fields, in its order
+        self,
+        _tag: int,
+        request_id: str,
+        deadline_ms: int,
+        invoked_arn: str,
+        trace_id: str | None,
+        client_context: bytes | None,
+        cognito_identity: bytes | None,
+        tenant_id: str | None,
+        streaming: bool,
+        payload: bytes,
+    ) -> None:
+        """Run the handler once and send what came of it. The arguments are the fields of wire.Invoke."""
+        _log.enter(request_id, tenant_id)
+        _set_trace_id(trace_id)
         try:
-            lambda_context = context.make(
-                request_id,
-                invoke.deadline_ms,
-                invoke.invoked_arn,
-                invoke.client_context,
-                invoke.cognito_identity,
-                invoke.tenant_id,
+            lambda_context = self._make_context(
+                request_id, deadline_ms, invoked_arn, client_context, cognito_identity, tenant_id
             )
-            result = self._handler(marshal_json.unmarshal(invoke.payload), lambda_context)
-            if invoke.streaming:
+            result = self._handler(marshal_json.unmarshal(payload), lambda_context)
+            if streaming:
                 self._stream(request_id, result)
-                _flush()
-                self._pipe.send(wire.End(request_id, "", b""))
-                return
-            marshalled, content_type = self._marshal(result)
+            else:
+                marshalled, content_type = self._marshal(result)
         except faults.Fault as fault:
             document = fault.document(request_id)
         except Exception as error:
             document = faults.of_exception(error, request_id)
         else:
-            payload = marshalled if isinstance(marshalled, bytes) else marshalled.encode()
-            _flush()
-            if len(payload) > wire.PAYLOAD_LIMIT:
-                self._fail(invoke, faults.TOO_LARGE, _too_large())
+            if streaming:
+                _flush()
+                self._pipe.send(wire.End(request_id, "", b""))
             else:
-                self._pipe.send(wire.Response(request_id, content_type, payload))
+                self._respond(request_id, content_type, marshalled)
             return
-        self._log.error(document)
+        _log.error(document)
         _flush()
-        self._fail(invoke, document["errorType"], marshal_json.to_json(document).encode())
+        error_type, error_payload = _fitting(document["errorType"], marshal_json.to_json(document).encode())
+        kind = wire.End if streaming else wire.HandlerError
+        self._pipe.send(kind(request_id, error_type, error_payload))
 
-    def _fail(self, invoke: wire.Invoke, error_type: str, payload: bytes) -> None:
-        if len(payload) > wire.PAYLOAD_LIMIT:
-            error_type, payload = faults.TOO_LARGE, _too_large()
-        kind = wire.End if invoke.streaming else wire.HandlerError
-        self._pipe.send(kind(invoke.request_id, error_type, payload))
+    def _respond(self, request_id: str, content_type: str, marshalled: bytes | str) -> None:
+        payload = marshalled if isinstance(marshalled, bytes) else marshalled.encode()
+        _flush()
+        error_type, payload = _fitting("", payload)
+        if error_type:
+            self._pipe.send(wire.HandlerError(request_id, error_type, payload))
+        else:
+            self._pipe.respond(request_id, content_type, payload)
 
     def _stream(self, request_id: str, result: Any) -> None:
         parts: Iterator[Any] = result if isinstance(result, collections.abc.Iterator) else iter((result,))
@@ -134,20 +153,24 @@ class _Server:
             if parts is not result or not isinstance(part, str | bytes | bytearray | memoryview):
                 part, _ = self._marshal(part)  # noqa: PLW2901
             data = part.encode() if isinstance(part, str) else bytes(part)
+            _flush()
             for start in range(0, len(data), wire.PAYLOAD_LIMIT):
                 self._pipe.send(wire.Chunk(request_id, data[start : start + wire.PAYLOAD_LIMIT]))
 
 
-def _too_large() -> bytes:
+def _fitting(error_type: str, payload: bytes) -> tuple[str, bytes]:
+    """Return what is to be answered instead where a payload is too large, and the same otherwise."""
+    if len(payload) <= wire.PAYLOAD_LIMIT:
+        return error_type[:_TYPE_LIMIT], payload
     document = {"errorType": faults.TOO_LARGE, "errorMessage": _TOO_LARGE}
-    return marshal_json.to_json(document).encode()
+    return faults.TOO_LARGE, marshal_json.to_json(document).encode()
 
 
 def _set_trace_id(trace_id: str | None) -> None:
     if trace_id is not None:
         os.environ["_X_AMZN_TRACE_ID"] = trace_id
-    else:
-        os.environ.pop("_X_AMZN_TRACE_ID", None)
+    elif "_X_AMZN_TRACE_ID" in os.environ:
+        del os.environ["_X_AMZN_TRACE_ID"]
 
 
 def _flush() -> None:

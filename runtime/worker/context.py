@@ -13,6 +13,13 @@ from typing import Any
 
 from runtime.worker import faults
 
+_VARIABLES = {
+    "log_group_name": "AWS_LAMBDA_LOG_GROUP_NAME",
+    "log_stream_name": "AWS_LAMBDA_LOG_STREAM_NAME",
+    "function_name": "AWS_LAMBDA_FUNCTION_NAME",
+    "memory_limit_in_mb": "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+    "function_version": "AWS_LAMBDA_FUNCTION_VERSION",
+}
 _W3C_FIELDS = ("traceparent", "tracestate", "baggage")
 
 
@@ -21,6 +28,9 @@ class CognitoIdentity:
 
     __module__ = "awslambdaric.lambda_context"
     __slots__ = ["cognito_identity_id", "cognito_identity_pool_id"]
+
+    cognito_identity_id: str | None
+    cognito_identity_pool_id: str | None
 
     def __repr__(self) -> str:
         return _show(self, self.__slots__)
@@ -56,6 +66,7 @@ class LambdaContext:
 
     def __init__(
         self,
+        environment: dict[str, str | None],
         invoke_id: str,
         client_context: Any,
         cognito_identity: Any,
@@ -63,23 +74,21 @@ class LambdaContext:
         invoked_function_arn: str | None = None,
         tenant_id: str | None = None,
     ) -> None:
-        get = os.environ.get
         self.aws_request_id = invoke_id
-        self.log_group_name = get("AWS_LAMBDA_LOG_GROUP_NAME")
-        self.log_stream_name = get("AWS_LAMBDA_LOG_STREAM_NAME")
-        self.function_name = get("AWS_LAMBDA_FUNCTION_NAME")
-        self.memory_limit_in_mb = get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
-        self.function_version = get("AWS_LAMBDA_FUNCTION_VERSION")
+        self.__dict__.update(environment)
         self.invoked_function_arn = invoked_function_arn
         self.tenant_id = tenant_id
-        self._w3c_fields = _take_w3c(client_context)
-        self.client_context = _filled(ClientContext, client_context)
-        if self.client_context is not None:
+        self._w3c_fields: dict[str, str] = {}
+        self.client_context: Any = None
+        if client_context is not None:
+            self._w3c_fields = _take_w3c(client_context)
+            self.client_context = _filled(ClientContext, client_context)
             self.client_context.client = _filled(Client, self.client_context.client)
-        self.identity = _filled(CognitoIdentity, {})
+        self.identity = identity = CognitoIdentity()
+        identity.cognito_identity_id = identity.cognito_identity_pool_id = None
         if cognito_identity is not None:
-            self.identity.cognito_identity_id = cognito_identity.get("cognitoIdentityId")
-            self.identity.cognito_identity_pool_id = cognito_identity.get("cognitoIdentityPoolId")
+            identity.cognito_identity_id = cognito_identity.get("cognitoIdentityId")
+            identity.cognito_identity_pool_id = cognito_identity.get("cognitoIdentityPoolId")
         self._epoch_deadline_time_in_ms = epoch_deadline_time_in_ms
 
     def get_remaining_time_in_millis(self) -> int:
@@ -117,23 +126,33 @@ class LambdaContext:
         )
 
 
-def make(
-    request_id: str,
-    deadline_ms: int,
-    invoked_arn: str,
-    client_context: bytes | None,
-    cognito_identity: bytes | None,
-    tenant_id: str | None,
-) -> LambdaContext:
-    """Return the context of an invocation; raise Fault Runtime.LambdaContextUnmarshalError for bad JSON."""
-    return LambdaContext(
-        request_id,
-        _parse(client_context, "Client Context") if client_context else None,
-        _parse(cognito_identity, "Cognito Identity") if cognito_identity else None,
-        deadline_ms,
-        invoked_arn,
-        tenant_id,
-    )
+class Maker:
+    """Makes the contexts of one environment; made itself once that is set."""
+
+    __slots__ = ("_environment",)
+
+    def __init__(self) -> None:
+        self._environment = {name: os.environ.get(variable) for name, variable in _VARIABLES.items()}
+
+    def make(
+        self,
+        request_id: str,
+        deadline_ms: int,
+        invoked_arn: str,
+        client_context: bytes | None,
+        cognito_identity: bytes | None,
+        tenant_id: str | None,
+    ) -> LambdaContext:
+        """Return the context of an invocation; raise Fault Runtime.LambdaContextUnmarshalError for bad JSON."""
+        return LambdaContext(
+            self._environment,
+            request_id,
+            _parse(client_context, "Client Context") if client_context else None,
+            _parse(cognito_identity, "Cognito Identity") if cognito_identity else None,
+            deadline_ms,
+            invoked_arn,
+            tenant_id,
+        )
 
 
 def _parse(text: bytes, name: str) -> Any:

@@ -117,24 +117,29 @@ class JsonFormatter(logging.Formatter):
 
 
 class FunctionLog:
-    """The log of a worker's function: installed once, told about each invocation."""
+    """The log of a worker's function: made before the fork, installed once, told about each invocation."""
 
-    __slots__ = ("_filter", "_json", "_sink")
+    __slots__ = ("_filter", "_handler", "_json", "_json_format", "_sink", "_text_format")
 
-    def __init__(self, log_format: str | None, log_level: str | None) -> None:
-        """Install the root handler; the arguments are AWS_LAMBDA_LOG_FORMAT and AWS_LAMBDA_LOG_LEVEL."""
-        self._json = (log_format or "").upper() == "JSON"
+    def __init__(self) -> None:
+        self._json = False
         self._sink = StandardLogSink()
         self._filter = LambdaLoggerFilter()
+        self._handler = LambdaLoggerHandler(self._sink)
+        self._handler.addFilter(self._filter)
+        self._text_format = logging.Formatter(_TEXT_FORMAT, _TEXT_TIME)
+        self._json_format = JsonFormatter()
+
+    def install(self, log_format: str | None, log_level: str | None) -> None:
+        """Install the root handler; the arguments are AWS_LAMBDA_LOG_FORMAT and AWS_LAMBDA_LOG_LEVEL."""
+        self._json = (log_format or "").upper() == "JSON"
+        self._handler.setFormatter(self._json_format if self._json else self._text_format)
         logging.Formatter.converter = time.gmtime
-        handler = LambdaLoggerHandler(self._sink)
-        handler.setFormatter(JsonFormatter() if self._json else logging.Formatter(_TEXT_FORMAT, _TEXT_TIME))
-        handler.addFilter(self._filter)
         root = logging.getLogger()
         level = "DEBUG" if log_level == "TRACE" else (log_level or "").upper()
         if level in logging.getLevelNamesMapping():
             root.setLevel(level)
-        root.addHandler(handler)
+        root.addHandler(self._handler)
 
     def enter(self, request_id: str, tenant_id: str | None) -> None:
         """Say which invocation the coming records belong to."""

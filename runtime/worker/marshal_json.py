@@ -38,10 +38,13 @@ def to_json(value: Any) -> str:
     return Encoder().encode(value)
 
 
+_decode = simplejson.JSONDecoder().decode
+
+
 def unmarshal(payload: bytes) -> Any:
     """Return the event in a payload; raise Fault Runtime.UnmarshalError where it is not JSON."""
     try:
-        return simplejson.loads(payload)
+        return _decode(payload)
     except Exception as error:
         raise faults.Fault(faults.UNMARSHAL, f"Unable to unmarshal input: {error}") from None
 

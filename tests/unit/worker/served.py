@@ -3,7 +3,6 @@
 A Nursery is one interpreter that has loaded the runtime and forks at request, so that a case costs milliseconds.
 """
 
-import contextlib
 import json
 import os
 import select
@@ -20,6 +19,22 @@ from runtime import wire
 
 ROOT = Path(__file__).parents[3]
 SITE = Path(wire.msgpack.__file__).parents[1]
+
+INTERPRETERS = [
+    sys.executable,
+    *sorted(
+        str(python)
+        for minor in range(11, 20)
+        for python in Path("~/.pyenv/versions").expanduser().glob(f"3.{minor}.*/bin/python3")
+        if not sys.version.startswith(f"3.{minor}.")
+    ),
+]
+"""This one, and what pyenv has of others: those find simplejson and msgpack without their compiled parts."""
+
+
+def name_of(python: str) -> str:
+    return Path(python).parents[1].name
+
 
 _NURSERY = """
 import os, socket, sys
@@ -77,7 +92,7 @@ class Nursery:
         self._control.close()
         self._process.wait(timeout=30)
 
-    def fork(self) -> "Served":
+    def fork(self, *, drain: bool = True) -> "Served":
         requests, request_end = os.pipe()
         response_end, responses = os.pipe()
         log_end, log = os.pipe()
@@ -85,7 +100,7 @@ class Nursery:
         for fd in (requests, responses, log):
             os.close(fd)
         pid = int(self._control.recv(64))
-        return Served(self, pid, request_end, response_end, log_end)
+        return Served(self, pid, request_end, response_end, log_end, drain=drain)
 
     def wait(self, pid: int) -> int:
         self._control.send(str(pid).encode())
@@ -95,7 +110,9 @@ class Nursery:
 class Served:
     """The supervisor's side of one worker."""
 
-    def __init__(self, nursery: Nursery, pid: int, request_fd: int, response_fd: int, log_fd: int) -> None:
+    def __init__(
+        self, nursery: Nursery, pid: int, request_fd: int, response_fd: int, log_fd: int, *, drain: bool
+    ) -> None:
         self.nursery, self.pid = nursery, pid
         self.request_fd, self.response_fd, self.log_fd = request_fd, response_fd, log_fd
         self._decoder = wire.Decoder(wire.WORKER_MESSAGES)
@@ -103,7 +120,8 @@ class Served:
         self._log = bytearray()
         self._status: int | None = None
         self._drainer = threading.Thread(target=self._drain, daemon=True)
-        self._drainer.start()
+        if drain:
+            self._drainer.start()
 
     def __enter__(self) -> Self:
         return self
@@ -111,10 +129,14 @@ class Served:
     def __exit__(self, *_: object) -> None:
         self.close_requests()
         if self._status is None:
-            with contextlib.suppress(ProcessLookupError):
+            pidfd = os.pidfd_open(self.pid)
+            if not select.select([pidfd], [], [], 10)[0]:
                 os.kill(self.pid, signal.SIGKILL)
+            os.close(pidfd)
             self.exit_status()
         os.close(self.response_fd)
+        if self._drainer.ident is None:
+            os.close(self.log_fd)
 
     def close_requests(self) -> None:
         if self.request_fd >= 0:
