@@ -9,10 +9,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from runtime.pool import instance
+
 UNIFIED = ""
 """Key of cgroup v2 among the hierarchies."""
 
-_NAME = re.compile(r"hotfork-(\d+)-(\d+)-(\d+)")
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
@@ -27,18 +28,11 @@ class Place:
 
     def name(self) -> str:
         """Return the name of a parent for groups of this process."""
-        pid = os.getpid()
-        return f"hotfork-{pid}-{started(self.proc, pid)}-{_pid_namespace(self.proc)}"
+        return instance.name(self.proc)
 
     def orphan(self, name: str) -> bool:
-        """Return whether a directory is the parent of a supervisor that is dead.
-
-        Pids mean something only in their own pid namespace: a parent made in another one is never an orphan.
-        """
-        match = _NAME.fullmatch(name)
-        if match is None or int(match[3]) != _pid_namespace(self.proc):
-            return False
-        return started(self.proc, int(match[1])) != int(match[2])
+        """Return whether a directory is the parent of a supervisor that is dead."""
+        return instance.orphan(name, self.proc)
 
 
 def read(root: Path = Path("/")) -> Place:
@@ -83,20 +77,6 @@ def parse_mounts(text: str) -> list[tuple[list[str], str, str]]:
         controllers = [UNIFIED] if kind == "cgroup2" else options.split(",")
         found.append((controllers, _unescape(fields[3]), _unescape(fields[4])))
     return found
-
-
-def started(proc: Path, pid: int) -> int | None:
-    """Return when a process started, in clock ticks since boot; None where there is none."""
-    try:
-        stat = (proc / str(pid) / "stat").read_bytes()
-    except OSError:
-        return None
-    # The name of the program, in parentheses, may hold anything; field 22 counts from after it (proc(5)).
-    return int(stat[stat.rindex(b")") + 2 :].split()[19])
-
-
-def _pid_namespace(proc: Path) -> int:
-    return (proc / "self/ns/pid").stat().st_ino
 
 
 def _below(path: str, top: str) -> bool:
