@@ -62,6 +62,9 @@ _PATTERNS: Mapping[str, str] = {"LayerVersionArn": _LAYER_VERSION, "TaggableReso
 _NULLABLE_ELEMENTS = frozenset({"SecurityGroupIds", "SubnetIds", "CompatibleRuntimes"})
 """Lists of whose elements AWS does not say that they must not be null."""
 
+_LATE = frozenset({"CompatibleArchitectures"})
+"""Members that AWS names after others that the model has later."""
+
 _TESTED_LENGTH = 20_000
 """Longer strings break a length constraint anyway, and are not matched, so that no pattern takes long."""
 
@@ -82,7 +85,8 @@ def failure(path: str, value: object, constraint: str) -> str:
 
 def _structure(shape: shapes.StructureShape, value: Mapping[str, Any], path: str) -> Iterator[str]:
     required = frozenset(shape.metadata.get("required", ()))
-    for name, member in shape.members.items():
+    for name in sorted(shape.members, key=_LATE.__contains__):
+        member = shape.members[name]
         inner = f"{path}{name[0].lower()}{name[1:]}"
         if value.get(name) is not None:
             if f"{shape.name}.{name}" not in _OWN_CHECKS:
