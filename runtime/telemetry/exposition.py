@@ -41,7 +41,8 @@ class Exposition:
         is_open = "application/openmetrics-text" in accept
         parts: list[bytes] = []
         async with self._lock:  # two scrapes at once would share the loop, and both be late
-            process = _of_process(self._process, is_open=is_open)
+            # Counting thousands of file descriptors takes milliseconds, mostly in the kernel: not on the loop.
+            process = await asyncio.to_thread(_of_process, self._process, is_open=is_open)
             pieces: list[str] = []
             end = 0.0
             for piece in text(self._source.families(), is_open=is_open):

@@ -23,10 +23,10 @@ class Telemetry:
         self.metrics.watch(families.ACCOUNT_LIMIT, lambda: settings.pool.account_concurrency)
         self.metrics.watch(families.LOG_DROPPED, self.logs.dropped_bytes)
 
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to write logs and to sample the loop."""
+    def start(self) -> None:
+        """Begin to write logs and to sample the running event loop."""
         self.logs.start()
-        self._lag.start(loop)
+        self._lag.start(asyncio.get_running_loop())
 
     def close(self) -> None:
         """Stop; returns once every log line is on disk."""

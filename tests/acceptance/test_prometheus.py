@@ -48,7 +48,7 @@ RAISED = model.Outcome(status=model.Status.ERROR, payload=b"", error_type="KeyEr
 async def listener(tmp_path):
     listener = telemetry.Telemetry(config.Settings(state_dir=tmp_path))
     listener.metrics.watch(families.ISOLATION_CONTROL, lambda: {"seccomp": 1, "cgroup": 0})
-    listener.start(asyncio.get_running_loop())
+    listener.start()
     yield listener
     listener.close()
 

@@ -1,6 +1,8 @@
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runtime.telemetry import lines
 
@@ -97,6 +99,22 @@ def test_splitter_cuts_at_line_breaks_wherever_chunks_end():
     assert splitter.held == 2
     assert splitter.flush() == "é\n".encode()
     assert splitter.held == 0
+
+
+@given(
+    st.lists(
+        st.binary(max_size=20) | st.sampled_from([b"\n", b"\r", b"\x1b", b"\t", b"\xc2", b"\x85", b"\xe2\x90", b"\x9b"])
+    )
+)
+def test_what_was_printed_is_what_is_read_however_it_was_cut(chunks):
+    splitter = lines.Splitter()
+    file = b""
+    for block in [*map(splitter.feed, chunks), splitter.flush()]:
+        file += lines.function_lines(NOW, STREAM, block) if block else b""
+    printed = b"".join(chunks).removesuffix(b"\n").split(b"\n") if b"".join(chunks) else []
+    events = [lines.parse(line) for line in file.split(b"\n")[:-1]]
+    assert [event.message for event in events] == [line.decode(errors="replace") for line in printed]
+    assert not any(event.platform for event in events)
 
 
 def test_splitter_cuts_lines_that_have_no_end():

@@ -1,4 +1,3 @@
-import asyncio
 from pathlib import Path
 
 import log_tools
@@ -12,7 +11,7 @@ async def test_one_object_listens_to_everything(tmp_path: Path):
     settings = config.Settings(state_dir=tmp_path)
     listener = telemetry.Telemetry(settings, log_tools.Clock())
     observed: observer.Observer = listener
-    listener.start(asyncio.get_running_loop())
+    listener.start()
     try:
         version, invocation = log_tools.version(), metric_tools.invocation()
         observed.worker_moved(version, "", "starting")
