@@ -1,0 +1,97 @@
+"""``python -m bench SCENARIO``, ``python -m bench compare OLD NEW``."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench import compare, harness, load, report, result, scenarios, setting, summary, text
+
+_OPTIONS = [
+    click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the result here."),
+    click.option("--html", "html_file", type=click.Path(path_type=Path, dir_okay=False), help="Write a report here."),
+    click.option("--duration", "duration_s", default=5.0, show_default=True, help="Seconds of each run."),
+    click.option("--repeat", default=3, show_default=True, help="Runs of each load."),
+    click.option("--isolation", type=click.Choice(["strong", "auto"]), default="auto", show_default=True),
+    click.option("--target", help="URL of a server that runs already."),
+    click.option("--function", help="With --target: a function there, to measure instead of our own."),
+    click.option("--body", help="What to send it.", metavar="JSON"),
+]
+
+
+def _with_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.group(help="Measures hotfork, and any server that answers the Invoke path. See docs/performance.md.")
+def main() -> None:
+    """Take a command."""
+
+
+def _command(name: str, run: Callable[[setting.Setting], list[result.Result]], help_: str) -> None:
+    @main.command(name, help=help_)
+    @_with_options
+    def command(json_file: Path | None, html_file: Path | None, **options: Any) -> None:
+        if options["function"] is not None and options["target"] is None:
+            raise click.UsageError("--function needs --target: a server of our own has only our functions")
+        try:
+            results = run(setting.Setting(**options, say=_say))
+        except (setting.Unsuitable, harness.NotReady, load.LoadFailed, OSError) as error:
+            raise click.ClickException(str(error)) from None
+        _say("")
+        for each in results:
+            click.echo(text.rendered(each, summary.tables(each)))
+        if json_file is not None:
+            result.save(json_file, results)
+        if html_file is not None:
+            html_file.write_text(report.page(results), encoding="utf-8")
+
+
+def _all(given: setting.Setting) -> list[result.Result]:
+    found = []
+    for name, run in scenarios.ALL.items():
+        try:
+            found.append(run(given))
+        except setting.Unsuitable as error:
+            click.echo(f"{name}: left out: {error}", err=True)
+    return found
+
+
+def _one(run: scenarios.Scenario) -> Callable[[setting.Setting], list[result.Result]]:
+    return lambda given: [run(given)]
+
+
+for _name, _run in scenarios.ALL.items():
+    _command(_name, _one(_run), (_run.__doc__ or "").strip())
+_command("all", _all, "Every scenario, one after the other.")
+
+
+@main.command("compare", help="Say what differs between two result files, and whether by more than chance.")
+@click.argument("old", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("new", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def compare_files(old: Path, new: Path) -> None:
+    """Print the ratios of two files' measures."""
+    try:
+        files = result.load(old), result.load(new)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    for warning in compare.warnings(*files):
+        click.echo(f"* {warning}")
+    found = compare.compare(*files)
+    click.echo(text.table(found.columns, found.rows))
+
+
+def _say(what: str) -> None:
+    """Show progress: on one line of a terminal, else a line each."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{what}", nl=False, err=True)
+    elif what:
+        click.echo(what, err=True)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m bench")

@@ -1,0 +1,123 @@
+"""From loads to measures: runs a load several times, interleaved with others, and names what came of it."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bench import harness, histogram, plan, procfs, result, setting
+
+WARM_UP_S = 0.5
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Runs:
+    """What several runs of one load gave."""
+
+    results: list[plan.Result]
+    cpu: list[procfs.FamilyCpu]
+    """What the server took for each run; empty where it is not ours."""
+
+    def good(self) -> list[histogram.Histogram]:
+        """Return the latencies of the answers that were wanted, run by run."""
+        return [
+            histogram.merged(each for name, each in run.outcomes.items() if plan.is_good(name)) for run in self.results
+        ]
+
+    def failures(self) -> dict[str, int]:
+        """Return how many requests had another outcome, by outcome."""
+        found: dict[str, int] = {}
+        for run in self.results:
+            for name, each in run.outcomes.items():
+                if not plan.is_good(name):
+                    found[name] = found.get(name, 0) + each.count
+            if run.unsent:
+                found["unsent"] = found.get("unsent", 0) + run.unsent
+        return found
+
+
+def interleaved(
+    given: setting.Setting,
+    server: harness.Server,
+    loads: Mapping[str, tuple[list[plan.Call], dict[str, Any]]],
+    *,
+    warm_up: bool = True,
+) -> dict[str, Runs]:
+    """Run each load ``given.repeat`` times, one after the other in turn, so that a change of the machine hits all.
+
+    A load is its calls and the other fields of its plan.
+    """
+    found = {name: Runs([], []) for name in loads}
+    if warm_up:
+        for name, (calls, fields) in loads.items():
+            given.say(f"{name}: warming up")
+            server.run(calls, **{**fields, "duration_s": WARM_UP_S})
+    for turn in range(given.repeat):
+        for name, (calls, fields) in loads.items():
+            given.say(f"{name}: run {turn + 1} of {given.repeat}")
+            before = server.cpu()
+            found[name].results.append(server.run(calls, **{"duration_s": given.duration_s, **fields}))
+            after = server.cpu()
+            if before is not None and after is not None:
+                found[name].cpu.append(after - before)
+    return found
+
+
+def latency(name: str, title: str, runs: Runs) -> result.Distribution:
+    """Return the latency of the good answers as a measure."""
+    return result.Distribution(name=f"{name}.latency", title=f"{title}: latency", runs=runs.good())
+
+
+def rate(name: str, title: str, runs: Runs) -> result.Scalar:
+    """Return the rate of the good answers as a measure."""
+    return result.Scalar(
+        name=f"{name}.rate",
+        title=f"{title}: answers",
+        unit="1/s",
+        values=[run.good_rate for run in runs.results],
+        better="higher",
+    )
+
+
+def cpu(name: str, title: str, runs: Runs) -> list[result.Scalar]:
+    """Return the CPU time for one request as measures: of supervisor, zygote, workers, and of the kernel among it."""
+    parts: dict[str, Callable[[procfs.FamilyCpu], float]] = {
+        "supervisor": lambda taken: taken.supervisor.total,
+        "zygote": lambda taken: taken.zygote.total,
+        "workers": lambda taken: taken.workers.total,
+        "kernel": lambda taken: taken.total.system,
+    }
+    counts = [sum(each.count for each in run.outcomes.values()) for run in runs.results]
+    found = [
+        result.Scalar(
+            name=f"{name}.cpu.{part}",
+            title=f"{title}: CPU, {part}",
+            unit="s",
+            values=[pick(taken) / max(count, 1) for taken, count in zip(runs.cpu, counts, strict=True)],
+            better="lower",
+        )
+        for part, pick in parts.items()
+        if runs.cpu
+    ]
+    own = [run.cpu_s / max(count, 1) for run, count in zip(runs.results, counts, strict=True)]
+    generator = result.Scalar(
+        name=f"{name}.cpu.generator", title=f"{title}: CPU, load generator", unit="s", values=own, better="neither"
+    )
+    return [*found, generator]
+
+
+def problems(title: str, runs: Runs) -> list[str]:
+    """Return what a reader must know about runs that did not go as they should."""
+    failures = runs.failures()
+    found = []
+    if failures:
+        total = sum(each.count for run in runs.results for each in run.outcomes.values())
+        listed = ", ".join(f"{count} {name}" for name, count in sorted(failures.items()))
+        found.append(f"{title}: of {total} requests, not as wanted: {listed}.")
+    late = histogram.merged(run.late for run in runs.results)
+    if late.count and late.max > LATE_NS:
+        found.append(f"{title}: the load generator was up to {late.max / 1e6:.1f} ms late; this is in the latencies.")
+    return found
+
+
+LATE_NS = 5_000_000
+"""Above it, a report says that the generator was late."""

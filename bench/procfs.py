@@ -1,0 +1,183 @@
+"""What the kernel tells of processes: CPU time, memory, parents. proc_pid_stat(5), proc_pid_smaps(5)."""
+
+import dataclasses
+import os
+import re
+from collections import defaultdict
+from pathlib import Path
+
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+_PROC = Path("/proc")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cpu:
+    """CPU time in seconds; ``stat`` counts in steps of 10 ms."""
+
+    user: float = 0.0
+    system: float = 0.0
+
+    def __add__(self, other: "Cpu") -> "Cpu":
+        return Cpu(self.user + other.user, self.system + other.system)
+
+    def __sub__(self, other: "Cpu") -> "Cpu":
+        return Cpu(self.user - other.user, self.system - other.system)
+
+    @property
+    def total(self) -> float:
+        """User and system time."""
+        return self.user + self.system
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stat:
+    """What of /proc/PID/stat is of use."""
+
+    parent: int
+    cpu: Cpu
+    reaped: Cpu
+    """Of the children that have ended and were waited for."""
+    threads: int
+
+
+def stat(pid: int) -> Stat | None:
+    """Return a process's figures, or None where it is gone."""
+    try:
+        text = (_PROC / str(pid) / "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The name, in parentheses, may hold anything.
+    fields = text[text.rindex(")") + 2 :].split()
+    user, system, reaped_user, reaped_system = (int(field) * _TICK_S for field in fields[11:15])
+    return Stat(int(fields[1]), Cpu(user, system), Cpu(reaped_user, reaped_system), int(fields[17]))
+
+
+def children() -> dict[int, list[int]]:
+    """Return the children of every process that has some."""
+    found: defaultdict[int, list[int]] = defaultdict(list)
+    for name in os.listdir(_PROC):  # noqa: PTH208 - names, a thousand of them, several times a second
+        if name.isdigit():
+            known = stat(int(name))
+            if known is not None:
+                found[known.parent].append(int(name))
+    return found
+
+
+def namespace_depth(pid: int) -> int:
+    """Return in how many pid namespaces a process is known, as seen from ours; 0 where it is gone."""
+    try:
+        status = (_PROC / str(pid) / "status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    match = re.search(r"^NSpid:\s*(.*)$", status, re.MULTILINE)
+    return len(match.group(1).split()) if match else 1
+
+
+def pss(pid: int) -> int | None:
+    """Return a process's proportional set size in bytes; None where it is gone or not ours to read."""
+    try:
+        text = (_PROC / str(pid) / "smaps_rollup").read_text()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+    match = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
+    return int(match.group(1)) * 1024 if match else None
+
+
+def rss(pid: int) -> int | None:
+    """Return a process's resident set size in bytes; None where it is gone."""
+    try:
+        pages = (_PROC / str(pid) / "statm").read_text().split()[1]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def descriptors(pid: int) -> int | None:
+    """Return how many file descriptors a process has open; None where that cannot be read."""
+    try:
+        return len(os.listdir(_PROC / str(pid) / "fd"))  # noqa: PTH208
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+
+
+def mounts(pid: int) -> int | None:
+    """Return how many mounts a process sees."""
+    try:
+        return (_PROC / str(pid) / "mountinfo").read_bytes().count(b"\n")
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+
+
+def memory_available() -> int:
+    """Return MemAvailable in bytes: what could be had without swapping. It counts page tables as used, PSS does not."""
+    match = re.search(r"^MemAvailable:\s+(\d+) kB", (_PROC / "meminfo").read_text(), re.MULTILINE)
+    assert match is not None
+    return int(match.group(1)) * 1024
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Family:
+    """A hotfork server's processes by what they are."""
+
+    supervisor: int
+    zygotes: tuple[int, ...]
+    workers: tuple[int, ...]
+    """With everything that workers started."""
+
+
+def family(supervisor: int) -> Family:
+    """Tell a server's processes apart.
+
+    A zygote is a child of the supervisor or, where it has a pid namespace, that child's child; workers are below it.
+    """
+    of = children()
+    own_depth = namespace_depth(supervisor)
+    zygotes = list(of.get(supervisor, ()))
+    tops: list[int] = []
+    for launcher in list(zygotes):
+        for child in of.get(launcher, ()):
+            if namespace_depth(child) == own_depth + 1:
+                zygotes.append(child)
+                tops += of.get(child, ())
+            else:
+                tops.append(child)
+    workers = []
+    while tops:
+        pid = tops.pop()
+        workers.append(pid)
+        tops += of.get(pid, ())
+    return Family(supervisor, tuple(zygotes), tuple(sorted(workers)))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FamilyCpu:
+    """CPU time of a server so far, by what took it; workers with those that have ended."""
+
+    supervisor: Cpu
+    zygote: Cpu
+    workers: Cpu
+
+    def __sub__(self, other: "FamilyCpu") -> "FamilyCpu":
+        return FamilyCpu(self.supervisor - other.supervisor, self.zygote - other.zygote, self.workers - other.workers)
+
+    @property
+    def total(self) -> Cpu:
+        """All of it."""
+        return self.supervisor + self.zygote + self.workers
+
+
+def family_cpu(supervisor: int) -> FamilyCpu:
+    """Return the CPU time that a server has taken so far."""
+    known = family(supervisor)
+    own = stat(supervisor)
+    zygote = workers = Cpu()
+    for pid in known.zygotes:
+        each = stat(pid)
+        if each is not None:
+            zygote += each.cpu
+            workers += each.reaped
+    for pid in known.workers:
+        each = stat(pid)
+        if each is not None:
+            workers += each.cpu
+    return FamilyCpu(own.cpu if own is not None else Cpu(), zygote, workers)
