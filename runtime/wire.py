@@ -18,8 +18,10 @@ hostile worker. ``Decoder`` does no I/O: bytes in, messages out.
 """
 
 import dataclasses
+import itertools
+import operator
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, TypeAlias, get_args
 
 import msgpack
@@ -176,7 +178,10 @@ class Spawn:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ZygoteReady:
-    """Zygote -> supervisor, once: it serves. ``missing`` names the controls it cannot give, with reasons."""
+    """Zygote -> supervisor, once, with its pidfd as ancillary data: it serves.
+
+    ``missing`` names the controls it cannot give, with reasons.
+    """
 
     TAG: ClassVar[int] = 65
     missing: dict[str, str]
@@ -225,32 +230,45 @@ FromWorker: TypeAlias = Confined | Refused | Ready | InitError | Response | Hand
 FromZygote: TypeAlias = ZygoteReady | ZygoteFailed | Spawned | SpawnFailed | Exited
 Message: TypeAlias = FromSupervisor | FromWorker | FromZygote | Spawn
 
-_FIELDS: dict[type, tuple[str, ...]] = {
-    kind: tuple(field.name for field in dataclasses.fields(kind)) for kind in get_args(Message)
-}
-_TYPES: dict[str, tuple[type, ...]] = {
-    "str": (str,),
-    "bytes": (bytes,),
-    "int": (int,),
-    "bool": (bool,),
-    "str | None": (str, type(None)),
-    "bytes | None": (bytes, type(None)),
-    "dict[str, str]": (dict,),
-    "dict[str, int]": (dict,),
+_NONE = type(None)
+_ALTERNATIVES: dict[Any, tuple[type, ...]] = {
+    str: (str,),
+    bytes: (bytes,),
+    int: (int,),
+    bool: (bool,),
+    str | None: (str, _NONE),
+    bytes | None: (bytes, _NONE),
+    dict[str, str]: (dict,),
+    dict[str, int]: (dict,),
 }
 
 
-def _check_of(kind: type) -> tuple[tuple[type, ...], ...]:
-    names: dict[Any, str] = {str: "str", bytes: "bytes", int: "int", bool: "bool"}
-    return tuple(_TYPES[names.get(field.type, str(field.type))] for field in dataclasses.fields(kind))
+class _Shape:
+    """What the fields of one kind of message are, looked up once instead of for each message."""
+
+    __slots__ = ("arity", "maps", "signatures", "values")
+
+    def __init__(self, kind: type) -> None:
+        fields = dataclasses.fields(kind)
+        self.arity = len(fields)
+        self.signatures = frozenset(itertools.product(*(_ALTERNATIVES[field.type] for field in fields)))
+        """Every combination of types that the fields may have."""
+        self.maps = tuple(
+            (index, int if field.type == dict[str, int] else str)
+            for index, field in enumerate(fields)
+            if _ALTERNATIVES[field.type] == (dict,)
+        )
+        self.values: Callable[[Any], tuple[Any, ...]] = _getter([field.name for field in fields])
 
 
-def _map_values_of(kind: type) -> tuple[type, ...]:
-    return tuple(int if field.type == dict[str, int] else str for field in dataclasses.fields(kind))
+def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(names) > 1:
+        return operator.attrgetter(*names)
+    return lambda message: tuple(getattr(message, name) for name in names)
 
 
-_CHECKS: dict[type, tuple[tuple[type, ...], ...]] = {kind: _check_of(kind) for kind in _FIELDS}
-_MAP_VALUES: dict[type, tuple[type, ...]] = {kind: _map_values_of(kind) for kind in _FIELDS}
+_SHAPES: dict[type, _Shape] = {kind: _Shape(kind) for kind in get_args(Message)}
+_pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 
 SUPERVISOR_MESSAGES: dict[int, type] = {kind.TAG: kind for kind in get_args(FromSupervisor)}
 WORKER_MESSAGES: dict[int, type] = {kind.TAG: kind for kind in get_args(FromWorker)}
@@ -264,14 +282,14 @@ PACKET_LIMIT = 32 * 1024
 def encode(message: Message) -> bytes:
     """Return the frame of a message."""
     kind = type(message)
-    body: bytes = msgpack.packb((kind.TAG, *(getattr(message, name) for name in _FIELDS[kind])), use_bin_type=True)
+    body: bytes = _pack((kind.TAG, *_SHAPES[kind].values(message)))
     return _LENGTH.pack(len(body)) + body
 
 
 def parse(body: bytes | memoryview, accepted: dict[int, type]) -> Any:
     """Return the message in a frame's body, one of the ``accepted`` kinds; raise WireError otherwise."""
     try:
-        fields = msgpack.unpackb(
+        tag, *values = msgpack.unpackb(
             body,
             raw=False,
             strict_map_key=True,
@@ -281,22 +299,18 @@ def parse(body: bytes | memoryview, accepted: dict[int, type]) -> Any:
             max_array_len=32,
             max_map_len=4096,
         )
-    except Exception as error:  # noqa: BLE001 - msgpack raises ValueError, its own tree, and RecursionError-like ones
+    except Exception as error:  # noqa: BLE001 - what msgpack raises is of many kinds, TypeError and RecursionError too
         raise WireError(f"not msgpack: {error}") from None
-    if type(fields) is not list or not fields or type(fields[0]) is not int:
-        raise WireError("not a tagged array")
-    kind = accepted.get(fields[0])
+    kind = accepted.get(tag) if type(tag) is int else None
     if kind is None:
-        raise WireError(f"unexpected message tag {fields[0]}")
-    checks = _CHECKS[kind]
-    if len(fields) - 1 != len(checks):
-        raise WireError(f"{kind.__name__} has {len(checks)} fields, got {len(fields) - 1}")
-    for value, types, of in zip(fields[1:], checks, _MAP_VALUES[kind], strict=True):
-        if type(value) not in types:
-            raise WireError(f"{kind.__name__} holds a {type(value).__name__} where it may not")
-        if type(value) is dict and not all(type(k) is str and type(v) is of for k, v in value.items()):
+        raise WireError(f"unexpected message tag {tag!r:.32}")
+    shape = _SHAPES[kind]
+    if tuple(map(type, values)) not in shape.signatures:
+        raise WireError(f"{kind.__name__} of {len(values)} fields does not have its {shape.arity} of the right types")
+    for index, of in shape.maps:
+        if not all(type(key) is str and type(value) is of for key, value in values[index].items()):
             raise WireError(f"{kind.__name__} holds a map of the wrong types")
-    return kind(*fields[1:])
+    return kind(*values)
 
 
 def parse_packet(packet: bytes, accepted: dict[int, type]) -> Any:

@@ -230,7 +230,9 @@ class Rig:
         worker.log, log = os.pipe()
         os.set_blocking(worker.log, False)
         self.workers.append(worker)
-        skip = {} if changes.get("cgroup_fds") else {"cgroup": "no cgroup in this test"}
+        skip = {"cgroup": "no cgroup in this test"}
+        if changes.pop("bare_of_cgroup", False) or changes.keys() & {"cgroup_fds", "cgroup_folder_fd"}:
+            skip = {}
         defaults = {
             "slot": worker.slot,
             "uid": UID,

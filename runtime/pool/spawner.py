@@ -86,8 +86,12 @@ class Order:
     """A detached mount (fsmount(2)) for /tmp, moved there; None: a tmpfs of the size in ``limits``."""
     netns_fd: int | None = None
     """Network namespace to join; None: a new, empty one, unless "network" is in ``skip``."""
+    cgroup_folder_fd: int | None = None
+    """Directory of a v2 cgroup to be born in, where the kernel can; else ``cgroup_fds`` are used."""
     cgroup_fds: tuple[int, ...] = ()
-    """``tasks`` files (cgroup v1) or ``cgroup.procs`` (v2), open for writing; none: "cgroup" must be in ``skip``."""
+    """``tasks`` files (cgroup v1) or ``cgroup.procs`` (v2), open for writing.
+
+    Without these and that, "cgroup" must be in ``skip``."""
     limits: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """By name: NOFILE, NPROC, AS ... as in getrlimit(2); sizes of mounts: tmp_bytes, and where not given by a rule
     of thumb tmp_inodes, shm_bytes. The core limit is always the sandbox's own."""
@@ -133,6 +137,7 @@ class Spawner:
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes]
         self._process_fd = -1
+        self._zygote_fd = -1
         self._ready: asyncio.Future[None]
         self._ended: asyncio.Future[None]
         self._closing = False
@@ -213,8 +218,7 @@ class Spawner:
         """End the zygote and every worker, and wait until they are gone. Listeners hear on_lost."""
         self._closing = True
         if self._process_fd >= 0:
-            # The zygote is pid 1 of its namespace and dies with this process: the kernel takes its workers along.
-            self._process.kill()
+            self._kill_zygote()
             await asyncio.shield(self._ended)
         self._drop("closed")
 
@@ -280,7 +284,8 @@ class Spawner:
                 self._forget(slot).on_exit(status)
             case wire.SpawnFailed(slot, step, code, reason):
                 self._forget(slot).on_failed(step, code, reason)
-            case wire.ZygoteReady(missing) if not self._ready.done():
+            case wire.ZygoteReady(missing) if not self._ready.done() and len(fds) == 1:
+                self._zygote_fd = fds.pop()
                 self.missing = missing
                 self._ready.set_result(None)
             case wire.ZygoteFailed(step, code, reason) if not self._ready.done():
@@ -309,6 +314,17 @@ class Spawner:
 
     # The end
 
+    def _kill_zygote(self) -> None:
+        """Kill the zygote, and by the kernel's hand its workers: it is pid 1 of their namespace.
+
+        What we started is its parent, ends after it, and only then are all of them gone.
+        """
+        if self._zygote_fd < 0:
+            self._process.kill()  # the zygote, if there is one already, is told by the kernel
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._zygote_fd, signal.SIGKILL)
+
     def _on_process_end(self) -> None:
         self._loop.remove_reader(self._process_fd)
         os.close(self._process_fd)
@@ -317,6 +333,9 @@ class Spawner:
         if self._socket is not None:
             self._on_readable()  # what it said last
         self._drop(f"it ended with {self._process.returncode}")
+        if self._zygote_fd >= 0:
+            os.close(self._zygote_fd)
+            self._zygote_fd = -1
         if not self._ended.done():
             self._ended.set_result(None)
 
@@ -329,7 +348,7 @@ class Spawner:
         self._socket.close()
         self._socket = None
         if self._process_fd >= 0:
-            self._process.kill()
+            self._kill_zygote()
         while self._queue:
             _close_all(self._queue.popleft()[2])
         served = self._ready.done() and not self._ready.cancelled() and self._ready.exception() is None
@@ -366,6 +385,7 @@ def _encode(order: Order) -> tuple[bytes, list[int]]:
         "log": order.log_fd,
         "tmp": order.tmp_fd,
         "netns": order.netns_fd,
+        "cgroup_folder": order.cgroup_folder_fd,
     }
     names = [name for name, fd in single.items() if fd is not None] + ["cgroup"] * len(order.cgroup_fds)
     fds = [fd for fd in single.values() if fd is not None] + list(order.cgroup_fds)

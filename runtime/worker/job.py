@@ -40,6 +40,7 @@ class Job:
     setting: Setting
     order: wire.Spawn
     fds: dict[str, int]
-    cgroups: list[int]
+    cgroups: tuple[int, ...]
+    """Files to write to in order to join the worker's cgroups; empty where it was born there."""
     missing: dict[str, str]
     """Controls that are left out, with reasons."""

@@ -27,6 +27,8 @@ from runtime.worker import bootstrap, kernel, landlock, rights, root, sandbox, s
 from runtime.worker.job import Job, Setting
 
 _ANCILLARY = socket.CMSG_SPACE(64 * 4)
+_NOT_OFFERED = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP)
+"""Answers of clone3 where the kernel or a filter around us does not offer it, or its CLONE_INTO_CGROUP."""
 _BARE = "mode bare makes no namespaces"
 _ABSENT_IN_BARE = ("pid", "namespaces", "network", "proc", "mounts", "hostname")
 _PATHS_IN_BARE = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/ssl/certs", "/etc/localtime")
@@ -142,7 +144,7 @@ class Zygote:
         bootstrap.prepare()
         gc.collect()
         gc.freeze()
-        self._say(wire.ZygoteReady(self.setting.absent))
+        self._say_with_pidfd(wire.ZygoteReady(self.setting.absent), os.getpid())
         while True:
             for fd, _event in poll.poll():
                 if fd == self.wakeup:
@@ -151,8 +153,15 @@ class Zygote:
                 elif not self._take_order():
                     return
 
-    def _say(self, message: wire.Message, *fds: int) -> None:
-        socket.send_fds(self.control, [wire.encode(message)], fds)
+    def _say(self, message: wire.FromZygote) -> None:
+        self.control.sendall(wire.encode(message))
+
+    def _say_with_pidfd(self, message: wire.FromZygote, pid: int) -> None:
+        pidfd = os.pidfd_open(pid)
+        try:
+            socket.send_fds(self.control, [wire.encode(message)], [pidfd])
+        finally:
+            os.close(pidfd)
 
     def _reap(self) -> None:
         while True:
@@ -187,35 +196,41 @@ class Zygote:
             raise OSError(errno.EBADMSG, f"{len(names)} descriptors named, {len(fds)} came")
         if len(os.listdir("/proc/self/task")) != 1:  # noqa: PTH208 - a Path each time is waste
             raise OSError(errno.EBUSY, "the zygote has more than one thread")
-        own_pids = self.own_pids
+        cgroups = tuple(fd for name, fd in zip(names, fds, strict=True) if name == "cgroup")
+        singles = {name: fd for name, fd in zip(names, fds, strict=True) if name != "cgroup"}
+        own_pids, folder = self.own_pids, singles.get("cgroup_folder")
+        if "cgroup" not in order.skip and not cgroups and folder is None:
+            raise OSError(errno.EBADF, "no cgroup was passed")
         if own_pids >= 0:
             kernel.unshare(kernel.CLONE_NEWPID)
         try:
-            # A bare worker's thread has another number than ours, which the hooks of os.fork would tell to threading;
-            # elsewhere both are 1, the first of their namespaces.
-            pid = kernel.fork() if own_pids >= 0 else os.fork()
+            pid, born_there = self._fork(folder, must=not cgroups)
             if not pid:
-                self._become(order, names, fds)
+                self._become(order, singles, () if born_there else cgroups)
         finally:
             # The child never comes here: it has served or died.
             if own_pids >= 0:
                 kernel.setns(own_pids, kernel.CLONE_NEWPID)
         self.workers[pid] = order.slot
-        pidfd = os.pidfd_open(pid)
-        try:
-            self._say(wire.Spawned(order.slot), pidfd)
-        finally:
-            os.close(pidfd)
+        self._say_with_pidfd(wire.Spawned(order.slot), pid)
 
-    def _become(self, order: wire.Spawn, names: list[str], fds: list[int]) -> NoReturn:
+    def _fork(self, cgroup_folder: int | None, *, must: bool) -> tuple[int, bool]:
+        """Return the child's pid, 0 in the child, and whether it was born in the cgroup, as it ``must``."""
+        if cgroup_folder is not None:
+            try:
+                return kernel.fork_into(cgroup_folder), True
+            except OSError as error:
+                if must or error.errno not in _NOT_OFFERED:
+                    raise
+        return kernel.fork(), False
+
+    def _become(self, order: wire.Spawn, fds: dict[str, int], cgroups: tuple[int, ...]) -> NoReturn:
         """Be the worker: in the forked child, whatever happens, nothing of the zygote's code runs on."""
         try:
             signal.set_wakeup_fd(-1)
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-            cgroups = [fd for name, fd in zip(names, fds, strict=True) if name == "cgroup"]
-            singles = {name: fd for name, fd in zip(names, fds, strict=True) if name != "cgroup"}
             missing = {**self.setting.absent, **order.skip}
-            sandbox.confine(Job(self.setting, order, singles, cgroups, missing), bootstrap.serve)
+            sandbox.confine(Job(self.setting, order, fds, cgroups, missing), bootstrap.serve)
         except BaseException as error:
             sys.stderr.write(f"worker: {type(error).__name__}: {error}\n")
         finally:

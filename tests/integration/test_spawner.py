@@ -196,3 +196,89 @@ def running(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+async def test_a_worker_is_in_the_cgroups_it_was_ordered_into(cgroup_v1, any_rig):
+    worker = await any_rig.worker(cgroup_fds=cgroup_v1.tasks)
+    assert await worker.run("result = open('/proc/self/cgroup').read()")
+    pid = sandbox_rig.pid_of(await worker.listener.pidfd)
+    assert cgroup_v1.pids() == {pid}
+
+
+async def test_a_worker_is_born_in_a_v2_cgroup(cgroup_v2, any_rig):
+    worker = await any_rig.worker(cgroup_folder_fd=cgroup_v2.folder)
+    pid = sandbox_rig.pid_of(await worker.listener.pidfd)
+    assert cgroup_v2.pids() == {pid}
+    # It is a process like any other: it knows its own number, and starts threads and processes.
+    source = """
+    import os, subprocess, threading
+    thread = threading.Thread(target=lambda: None)
+    thread.start()
+    thread.join()
+    result = [os.getpid(), threading.get_native_id(), subprocess.run(["/bin/true"]).returncode]
+    """
+    assert await worker.run(source) == [1, 1, 0]
+
+
+async def test_no_worker_comes_of_an_order_without_a_cgroup(any_rig):
+    worker = any_rig.order(skip={"cgroup": ""}, cgroup_fds=())
+    assert type(await worker.receive()) is wire.Confined
+    worker = any_rig.order(bare_of_cgroup=True)
+    assert await worker.ended() == ("failed", "fork", 9, "[Errno 9] no cgroup was passed")
+    assert await worker.receive() is None
+
+
+async def test_no_worker_comes_of_an_order_whose_cgroup_cannot_be_joined(any_rig):
+    read_only = os.open("/dev/null", os.O_RDONLY)
+    worker = any_rig.order(cgroup_fds=(read_only,))
+    assert await worker.receive() == wire.Refused("cgroup", 9, "[Errno 9] Bad file descriptor")
+    worker = any_rig.order(cgroup_folder_fd=read_only)
+    kind, step, _, _ = await worker.ended()
+    assert (kind, step) == ("failed", "fork")
+    os.close(read_only)
+
+
+class Cgroup:
+    def __init__(self, folders):
+        self.folders = folders
+        self.tasks = tuple(os.open(folder / "tasks", os.O_WRONLY) for folder in folders if (folder / "tasks").exists())
+        self.folder = os.open(folders[0], os.O_RDONLY | os.O_DIRECTORY)
+
+    def pids(self):
+        return {int(pid) for folder in self.folders for pid in (folder / "cgroup.procs").read_text().split()}
+
+    def close(self):
+        for fd in (*self.tasks, self.folder):
+            os.close(fd)
+
+
+@pytest.fixture
+def cgroup_v1():
+    yield from made_cgroup([Path("/sys/fs/cgroup") / name for name in ("pids", "freezer")])
+
+
+@pytest.fixture
+def cgroup_v2():
+    yield from made_cgroup(
+        [
+            path
+            for path in (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
+            if (path / "cgroup.controllers").exists()
+        ][:1]
+    )
+
+
+def made_cgroup(parents):
+    folders = [parent / f"hotfork-test-{os.getpid()}" for parent in parents]
+    try:
+        for folder in folders:
+            folder.mkdir()
+    except OSError as error:
+        pytest.skip(f"no cgroup can be made: {error}")
+    if not folders:
+        pytest.skip("no such cgroup here")
+    cgroup = Cgroup(folders)
+    yield cgroup
+    cgroup.close()
+    for folder in folders:
+        folder.rmdir()

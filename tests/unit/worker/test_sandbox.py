@@ -12,7 +12,7 @@ from runtime.worker.job import Job, Setting, StepFailed
 def job(missing=(), skip=(), response=-1):
     order = wire.Spawn(1, 1000, 1000, "host", {}, "", {}, dict.fromkeys(skip, "because"))
     setting = Setting("root", seccomp.program("x86_64"), 7, (), {}, -1)
-    return Job(setting, order, {"response": response}, [], dict.fromkeys(missing, "because"))
+    return Job(setting, order, {"response": response}, (), dict.fromkeys(missing, "because"))
 
 
 def test_the_order_is_the_one_that_is_explained():
