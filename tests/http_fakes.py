@@ -2,7 +2,7 @@
 
 import json
 
-from runtime.api import connection, http
+from runtime.api import answers, connection, heads, http
 
 
 class Handle:
@@ -136,8 +136,8 @@ class Client:
         self.exchanges = []
         self.loop = shared.loop if shared else Loop()
         self.application = application
-        self.shared = shared or connection.Shared(
-            self._serve, limits or http.Limits(), http.plain_refusal, http.Dates(lambda: 784111777.0), self.loop
+        self.shared = shared or answers.Shared(
+            self._serve, limits or http.Limits(), http.plain_refusal, heads.Dates(lambda: 784111777.0), self.loop
         )
         self.transport = Transport(self.loop, high_water)
         self.pending = bytearray()
@@ -185,7 +185,7 @@ class Client:
         return bytes(self.transport.sent)
 
     def answers(self):
-        return answers(self.sent)
+        return parse_answers(self.sent)
 
 
 def hello(exchange):
@@ -196,7 +196,7 @@ def echo(exchange):
     exchange.respond(200, [], bytes(exchange.body))
 
 
-def answers(data):
+def parse_answers(data):
     """Every complete response as (status, headers, body); anything left over is the last, as bytes."""
     result = []
     while data:

@@ -5,14 +5,14 @@ connection), which keeps answers in the order of their requests. Nothing here re
 """
 
 import dataclasses
-import email.utils
 import enum
-import http
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeAlias
 
-Headers: TypeAlias = Sequence[tuple[str, str]]
+from runtime.api import heads
+
+Headers: TypeAlias = heads.Headers
 Body: TypeAlias = bytes | bytearray | memoryview
 Application: TypeAlias = Callable[["Exchange"], None]
 Refusal: TypeAlias = Callable[[int, str, str, str], tuple[Headers, bytes]]
@@ -68,53 +68,12 @@ def plain_refusal(_status: int, message: str, _method: str, _path: str) -> tuple
     return (("Content-Type", "application/json"),), json.dumps({"message": message}).encode()
 
 
-class Dates:
-    """The Date header, made once a second (RFC 9110, 6.6.1)."""
-
-    __slots__ = ("_line", "_now", "_second")
-
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
-        self._second = -1
-        self._line = ""
-
-    def line(self) -> str:
-        """Return the whole header line."""
-        second = int(self._now())
-        if second != self._second:
-            self._second = second
-            self._line = f"Date: {email.utils.formatdate(second, usegmt=True)}\r\n"
-        return self._line
-
-
-class _StatusLines(dict[int, str]):
-    def __missing__(self, status: int) -> str:
-        if not 200 <= status <= 999:  # noqa: PLR2004 - interim answers are the server's own business
-            raise ValueError(f"{status} is no status of a final response")
-        return f"HTTP/1.1 {status} \r\n"
-
-
-_STATUS_LINES = _StatusLines({status: f"HTTP/1.1 {status} {status.phrase}\r\n" for status in http.HTTPStatus})
-for _interim in [status for status in _STATUS_LINES if status < 200]:  # noqa: PLR2004
-    del _STATUS_LINES[_interim]
-_BODILESS = frozenset((204, 304))
-
-
-def head(status: int, headers: Headers, date: str, framing: str) -> bytes:
-    """Return a response's head; raise ValueError where a header would break out of its line or off Latin-1."""
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
-    count = len(headers)
-    if lines.count("\n") != count or lines.count("\r") != count or "\0" in lines:
-        raise ValueError("a response header holds a line break or a NUL")
-    return f"{_STATUS_LINES[status]}{date}{lines}{framing}\r\n".encode("latin-1")
-
-
 class Channel:
     """What an Exchange needs of its connection."""
 
     __slots__ = ("dates", "draining", "peer")
 
-    def __init__(self, dates: Dates) -> None:
+    def __init__(self, dates: heads.Dates) -> None:
         self.dates = dates
         self.peer: str | None = None
         self.draining = False
@@ -240,12 +199,12 @@ class Exchange:
             self._state = _DONE
             return
         channel = self._channel
-        framing = "" if status in _BODILESS else f"Content-Length: {len(body)}\r\n"
+        framing = "" if status in heads.BODILESS else f"Content-Length: {len(body)}\r\n"
         if self._http10 or not self.keep_alive or channel.draining:
             framing += self._connection_line()
-        data = head(status, headers, channel.dates.line(), framing)
+        data = heads.head(status, headers, channel.dates.line(), framing)
         self._state = _DONE
-        if self.method == "HEAD" or status in _BODILESS:
+        if self.method == "HEAD" or status in heads.BODILESS:
             channel.send(self, data, True)
         elif len(body) <= JOINED_WRITE:
             channel.send(self, data + body, True)
@@ -257,16 +216,16 @@ class Exchange:
         """Begin a streamed response: chunked, or ended by the connection's end for HTTP/1.0."""
         if self._state is not _OPEN:
             raise RuntimeError(f"{self.method} {self.path} has been answered")
-        self._silent = self.method == "HEAD" or status in _BODILESS
+        self._silent = self.method == "HEAD" or status in heads.BODILESS
         framing = ""
         if self._http10:
             self.keep_alive = False
-        elif status not in _BODILESS:
+        elif status not in heads.BODILESS:
             framing = "Transfer-Encoding: chunked\r\n"
             self.chunked = not self._silent
         if not self.keep_alive or self._channel.draining:
             framing += self._connection_line()
-        data = head(status, headers, self._channel.dates.line(), framing)
+        data = heads.head(status, headers, self._channel.dates.line(), framing)
         self._state = _STREAMING
         if not self.disconnected:
             self._channel.send(self, data, False)

@@ -5,9 +5,7 @@ Three things that a parser alone does not give are done here:
 - Input is fed to it in slices, and between two slices ``stalled`` is looked at. httptools cannot be stopped in
   the middle, so this bounds how many pipelined requests one read turns into objects.
 - A body with a Content-Length that is not all there when its headers are is not parsed at all: it is read
-  straight into one buffer, and a new parser takes over behind it. The buffer starts small and doubles as it
-  fills, because a bytearray's memory is real from the start: a client that announces 70 MB and sends nothing
-  holds 64 KiB.
+  straight into one buffer (``body``), and a new parser takes over behind it.
 - What llhttp passes on or keeps without bound is refused: see ``on_headers_complete`` and ``_look_at_the_rest``.
 
 llhttp is left strict, so that of the ways to smuggle a request it refuses: bare LF, folded headers, blanks before
@@ -20,13 +18,10 @@ import re
 
 import httptools
 
-from runtime.api import http
+from runtime.api import body, heads, http
 
 SLICE = 4096
 """Bytes that are parsed at a time."""
-
-SMALL_BODY = 64 * 1024
-"""Bytes of a body up to which it is not counted against what may be in flight, and bought in one piece."""
 
 _REPEATS = 100
 """Repeated headers in one request; joining them is quadratic."""
@@ -63,27 +58,6 @@ class Phase(enum.Enum):
 _BETWEEN, _HEAD, _BODY = Phase
 
 
-class Budget:
-    """Bytes of large bodies that may be in flight, over all connections."""
-
-    __slots__ = ("left",)
-
-    def __init__(self, limit: int) -> None:
-        self.left = limit
-
-    def take(self, exchange: http.Exchange, size: int) -> None:
-        """Charge an exchange, or refuse it with 503."""
-        if size > self.left:
-            raise http.Refused(503, "Too many large requests are in flight.")
-        self.left -= size
-        exchange.reserved += size
-
-    def give_back(self, exchange: http.Exchange) -> None:
-        """Return all that an exchange was charged."""
-        self.left += exchange.reserved
-        exchange.reserved = 0
-
-
 class Reader(http.Channel):
     """The reading half of a connection. Its subclass says what becomes of a request (``accept``, ``refuse``)."""
 
@@ -92,7 +66,6 @@ class Reader(http.Channel):
         "_budget",
         "_buffer",
         "_fed",
-        "_filled",
         "_headers",
         "_incoming",
         "_length",
@@ -108,10 +81,11 @@ class Reader(http.Channel):
         "finished",
         "phase",
         "stalled",
+        "timed",
         "unread",
     )
 
-    def __init__(self, limits: http.Limits, budget: Budget, dates: http.Dates) -> None:
+    def __init__(self, limits: http.Limits, budget: body.Budget, dates: heads.Dates) -> None:
         super().__init__(dates)
         self._limits = limits
         self._budget = budget
@@ -123,12 +97,13 @@ class Reader(http.Channel):
         """No input is taken for now."""
         self.expecting = False
         """The client may be waiting for "100 Continue"."""
+        self.phase = self.timed = _BETWEEN
+        """Where the input stands, and the phase of this request whose time is being counted."""
         self._refused: http.Refused | None = None
         self._body: bytes | bytearray = b""
         self._length = 0
         self._limit = 0
-        self._buffer: bytearray | None = None
-        self._filled = 0
+        self._buffer: body.Buffer | None = None
         self._renew()
         self._reset()
 
@@ -151,7 +126,7 @@ class Reader(http.Channel):
             if self.finished:
                 return end
             if self._buffer is not None:
-                room = self.room()
+                room = self._buffer.room()
                 count = min(len(room), end - position)
                 room[:count] = data[position : position + count]
                 room.release()
@@ -164,23 +139,13 @@ class Reader(http.Channel):
                 self._look_at_the_rest()
         return position
 
-    def room(self) -> memoryview:
-        """Return the unfilled part of the body's buffer, never empty; it must be released before the next call."""
+    def filled(self, count: int) -> None:
+        """Note that ``count`` bytes were put into the buffer's room."""
         buffer = self._buffer
         assert buffer is not None
-        if self._filled == len(buffer):
-            buffer *= 2
-            if len(buffer) > self._length:
-                del buffer[self._length :]
-        return memoryview(buffer)[self._filled :]
-
-    def filled(self, count: int) -> None:
-        """Note that ``count`` bytes were put into the room."""
-        self._filled += count
         self.expecting = False
-        if self._filled == self._length:
-            assert self._buffer is not None
-            self._body = self._buffer
+        if buffer.filled(count):
+            self._body = buffer.data
             self._buffer = None
             self._renew()
             self._complete()
@@ -188,7 +153,7 @@ class Reader(http.Channel):
     @property
     def body_bytes(self) -> int:
         """Bytes of the present request's body so far."""
-        return self._filled if self._buffer is not None else len(self._body)
+        return len(self._body if self._buffer is None else self._buffer)
 
     def break_off(self, refused: http.Refused) -> None:
         """Refuse the request that is being read."""
@@ -240,13 +205,13 @@ class Reader(http.Channel):
     def on_body(self, data: bytes) -> None:
         """Collect a piece of body."""
         self.expecting = False
-        body = self._body
-        if not body:
+        got = self._body
+        if not got:
             self._body = data
-        elif isinstance(body, bytearray):
-            body += data
+        elif isinstance(got, bytearray):
+            got += data
         else:
-            self._body = bytearray(body) + data
+            self._body = bytearray(got) + data
         if len(self._body) > self._limit:
             self._refused = http.Refused(413, "The request body is too large.")
             raise self._refused
@@ -263,7 +228,7 @@ class Reader(http.Channel):
         self._parse = self._parser.feed_data
 
     def _reset(self) -> None:
-        self.phase = _BETWEEN
+        self.phase = self.timed = _BETWEEN
         self._incoming: http.Exchange | None = None
         self._url = b""
         self._headers: dict[str, str] = {}
@@ -371,10 +336,10 @@ class Reader(http.Channel):
             raise http.Refused(431, "The request headers are too large.")
 
     def _announced(self, exchange: http.Exchange, length: int) -> None:
-        self._limit = self._limit_of(exchange) if length > SMALL_BODY else self._limits.body_bytes
+        self._limit = self._limit_of(exchange) if length > body.SMALL_BODY else self._limits.body_bytes
         if length > self._limit:
             raise http.Refused(413, "The request body is too large.")
-        if length > SMALL_BODY:
+        if length > body.SMALL_BODY:
             self._budget.take(exchange, length)
         self._length = length
 
@@ -406,19 +371,10 @@ class Reader(http.Channel):
             if self._fed > limits.header_bytes + limits.target_bytes + 2 * SLICE:
                 self.break_off(http.Refused(431, "The request headers are too large."))
         elif self._length > 0:
-            self._go_direct()
+            self._buffer = body.Buffer(self._length, self._body)
+            self._body = b""
         else:
             self._look_at_chunks(len(self._body))
-
-    def _go_direct(self) -> None:
-        size = self._length
-        while size > SMALL_BODY:
-            size = (size + 1) // 2
-        buffer = bytearray(size)
-        self._filled = len(self._body)
-        buffer[: self._filled] = self._body
-        self._buffer = buffer
-        self._body = b""
 
     def _look_at_chunks(self, size: int) -> None:
         exchange = self._incoming
@@ -426,7 +382,7 @@ class Reader(http.Channel):
         # Chunk extensions and trailers have no other limit. One byte a chunk takes five more.
         if self._fed - size > 2 * self._limits.header_bytes + 16 * size:
             self.break_off(http.Refused(400, _MALFORMED))
-        elif size > SMALL_BODY:
+        elif size > body.SMALL_BODY:
             try:
                 self._budget.take(exchange, size - exchange.reserved)
             except http.Refused as refused:

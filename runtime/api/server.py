@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from runtime.api import connection, http
+from runtime.api import answers, connection, heads, http
 
 Application = http.Application
 Exchange = http.Exchange
@@ -32,8 +32,8 @@ class Server:
         refusal: Refusal = http.plain_refusal,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._shared = connection.Shared(
-            application, limits or Limits(), refusal, http.Dates(now), asyncio.get_running_loop()
+        self._shared = answers.Shared(
+            application, limits or Limits(), refusal, heads.Dates(now), asyncio.get_running_loop()
         )
         self._listeners: list[asyncio.Server] = []
         self._port: int | None = None

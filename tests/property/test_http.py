@@ -4,7 +4,7 @@ import itertools
 import logging
 
 import pytest
-from http_fakes import Client, answers, chunked, request
+from http_fakes import Client, chunked, parse_answers, request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -131,7 +131,9 @@ def test_rubbish_ends_answered_or_closed(data, cuts, answering):
     for piece in pieces(data, cuts):
         client.send(piece)
     if answering:
-        complete = answers(client.sent.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")) if b"HEAD" not in data else []
+        complete = (
+            parse_answers(client.sent.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")) if b"HEAD" not in data else []
+        )
         assert all(type(each) is tuple for each in complete)
     client.half_close()
     client.loop.advance(1000)

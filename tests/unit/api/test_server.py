@@ -7,7 +7,7 @@ import socket
 import pytest
 from http_fakes import Client, chunked, echo, hello, message_of, request
 
-from runtime.api import connection, http, reader
+from runtime.api import connection, heads, http, reader
 
 MB = 1024 * 1024
 
@@ -140,15 +140,15 @@ class TestBody:
     def test_an_announced_body_reserves_no_memory(self):
         client = Client(hello)
         client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 70000000\r\n\r\n")
-        assert len(client.connection._buffer) <= 64 * 1024
+        assert len(client.connection._buffer.data) <= 64 * 1024
         client.send(bytes(300_000))
-        assert len(client.connection._buffer) <= 4 * 300_000
+        assert len(client.connection._buffer.data) <= 4 * 300_000
 
     def test_a_large_body_is_read_in_place(self):
         client = Client(hello)
         client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n")
         room = client.connection.get_buffer(-1)
-        assert room.obj is client.connection._buffer
+        assert room.obj is client.connection._buffer.data
         room.release()
         client.send(bytes(1_000_000))
         assert type(client.exchanges[0].body) is bytearray
@@ -487,7 +487,7 @@ class TestResponse:
 
     def test_the_date_is_made_once_a_second(self):
         now = [0.0]
-        dates = http.Dates(lambda: now[0])
+        dates = heads.Dates(lambda: now[0])
         first = dates.line()
         assert first == "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
         now[0] = 0.9
