@@ -60,9 +60,9 @@ def announce(url: str, confinement: str, examples: list[str]) -> None:
     click.echo(f"Functions: {', '.join(examples)}. Try in another terminal:")
     click.echo(f"""  curl -d '{{"name": "you"}}' {url}{clients.function_path("hello", "invocations")}""")
     click.echo("or, with AWS's own tools led here:")
-    click.echo(f"""  eval "$({_typed(sys.argv[0])} env --url {url})" """)
+    click.echo(f'  eval "$({_typed(sys.argv[0])} env --url {url})"')
     click.echo("  aws lambda invoke --function-name hello /dev/stdout")
-    click.echo(f"""  {_typed(sys.executable)} -c "{boto3_line}" """)
+    click.echo(f'  {_typed(sys.executable)} -c "{boto3_line}"')
 
 
 def _typed(program: str) -> str:

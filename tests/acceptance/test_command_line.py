@@ -113,10 +113,9 @@ def test_logs(run, shop):
     text = run("logs", "shop").stdout
     assert text.index("serving {'n': 1}") < text.index("serving {'n': 2}")
     events = [json.loads(line) for line in run("logs", "shop", "--output", "json").stdout.splitlines()]
-    assert [event["message"].rstrip() for event in events if "serving" in event["message"]] == [
-        "serving {'n': 1}",
-        "serving {'n': 2}",
-    ]
+    served = [event["message"].rstrip() for event in events if "serving" in event["message"]]
+    # A log outlives its function, as on AWS: earlier tests' shops are in it.
+    assert served[-2:] == ["serving {'n': 1}", "serving {'n': 2}"]
 
 
 def test_logs_follow_shows_what_comes_and_ends_on_interrupt(run, shop, environ):
