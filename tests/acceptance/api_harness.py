@@ -26,8 +26,8 @@ RUNTIMES = ("python3.11", "python3.12", "python3.13")
 class Served:
     """A control plane that answers on ``url``."""
 
-    def __init__(self, state_dir: Path, *, account_concurrency: int = 1000) -> None:
-        self._options = context.Options(interpreters=RUNTIMES, account_concurrency=account_concurrency)
+    def __init__(self, state_dir: Path, **options) -> None:
+        self._options = context.Options(interpreters=RUNTIMES, **options)
         self._state_dir = state_dir
         self._started: concurrent.futures.Future[int] = concurrent.futures.Future()
         self._stop: asyncio.Event
