@@ -59,6 +59,12 @@ class Spares(Generic[T]):
             self._waiting.append(use)
         self.fill()
 
+    def take_nowait(self) -> T | None:
+        """Return an item, or None where none is ready."""
+        item = self._ready.popleft() if self._ready else None
+        self.fill()
+        return item
+
     def discard(self, item: T) -> None:
         """Destroy an item: in a thread, or here where the threads have ended."""
         try:

@@ -73,6 +73,14 @@ async def test_who_comes_when_there_is_none_gets_one_as_soon_as_it_is_made(bench
     assert bench.spares.ready == 2
 
 
+async def test_who_does_not_wait_gets_none_or_a_spare(bench):
+    assert bench.spares.take_nowait() is None
+    await bench.executor.run()
+    assert bench.spares.take_nowait() == 1
+    await bench.executor.run()
+    assert bench.spares.ready == 2
+
+
 async def test_a_failure_is_told_to_all_who_wait_and_the_next_tries_again(bench):
     bench.fault = OSError(28, "No space left on device")
     for _ in range(2):

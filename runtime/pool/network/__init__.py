@@ -1,0 +1,1 @@
+"""Networks of workers: none (a namespace of their own), egress (the Internet only) and host."""

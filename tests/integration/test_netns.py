@@ -1,0 +1,95 @@
+import asyncio
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from runtime.pool import kernel
+from runtime.pool.network import netns
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root here"),
+]
+
+
+def own():
+    return pathlib.Path("/proc/thread-self/ns/net").stat().st_ino
+
+
+async def until(condition):
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+async def namespaces():
+    before = own()
+    namespaces = netns.Namespaces(ready=3)
+    yield namespaces
+    namespaces.close()
+    assert own() == before, "the supervisor's own network is untouched"
+
+
+def inside(fd, function):
+    """Run a function in a namespace, in a thread, and return its answer."""
+    answers = []
+
+    def run():
+        kernel.setns(fd, kernel.CLONE_NEWNET)
+        answers.append(function())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return answers[0]
+
+
+def talk_to_oneself():
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname(), 5):
+        return True
+
+
+def reach_out():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        return one.connect_ex(("93.184.215.14", 80))
+
+
+async def test_each_worker_gets_a_namespace_of_its_own(namespaces):
+    await until(lambda: namespaces.ready == 3)
+    taken = [namespaces.take() for _ in range(3)]
+    inodes = {os.fstat(fd).st_ino for fd in taken}
+    assert len(inodes) == 3
+    assert own() not in inodes
+    for fd in taken:
+        os.close(fd)
+    await until(lambda: namespaces.ready == 3)
+
+
+async def test_it_has_a_loopback_that_is_up_and_nothing_else(namespaces):
+    await until(lambda: namespaces.ready)
+    fd = namespaces.take()
+    assert inside(fd, socket.if_nameindex) == [(1, "lo")]
+    assert inside(fd, talk_to_oneself)
+    assert inside(fd, reach_out) == 101  # ENETUNREACH
+    os.close(fd)
+
+
+async def test_none_is_told_where_none_is_ready():
+    namespaces = netns.Namespaces(ready=0)
+    assert namespaces.take() is None
+    namespaces.close()
+
+
+def test_without_privilege_it_says_so():
+    program = (
+        "import os\nfrom runtime.pool.network import netns\nos.setresuid(65534, 65534, 65534)\n"
+        "try:\n netns.make()\nexcept PermissionError as error:\n print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert b"ermi" in done.stdout, "Operation not permitted, or Permission denied for its own /proc entry"
