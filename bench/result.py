@@ -67,6 +67,7 @@ class Lines(msgspec.Struct, frozen=True, kw_only=True, tag="lines", omit_default
     y: str
     unit: Unit
     series: list[Series]
+    x_unit: Unit = ""
     log_x: bool = False
     log_y: bool = False
 

@@ -10,10 +10,13 @@ from collections.abc import Iterable, Sequence
 from bench import axis, result, text
 
 WIDTH, HEIGHT = 720, 340
-_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 16, 14, 46
+_LEFT, _RIGHT, _TOP, _BOTTOM = 76, 44, 14, 46
 _BAR, _GAP, _LABELS = 16, 12, 190
 COLOURS = 8
 """Series beyond so many repeat the colours."""
+
+_OWN_MARKS = 6
+"""Where a plot has no more different x, just these are marked."""
 
 _SHARES = (0.0, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999, 0.99999)
 
@@ -24,12 +27,16 @@ def lines(plot: result.Lines) -> str:
     ys = [y for series in plot.series for y in (*series.y, *series.high)]
     across = axis.spanning(xs, _LEFT, WIDTH - _RIGHT, log=plot.log_x)
     up = axis.spanning(ys, HEIGHT - _BOTTOM, _TOP, log=plot.log_y)
-    parts = [*_vertical(up, plot.unit), *_horizontal(across, [(tick, text.figure(tick)) for tick in across.ticks(8)])]
-    parts.append(_label(plot.x))
+    marks = sorted(set(xs)) if len(set(xs)) <= _OWN_MARKS else across.ticks(8)
+    named = [(mark, text.quantity(mark, plot.x_unit)) for mark in marks]
+    parts = [*_vertical(up, plot.unit), *_horizontal(across, named), _label(plot.x)]
     for number, series in enumerate(plot.series):
         for x, low, high in zip(series.x, series.low, series.high, strict=False):
             parts.append(_line(across.at(x), up.at(low), across.at(x), up.at(high), _colour(number)))
-        tips = [f"{series.name}: {text.quantity(y, plot.unit)} at {text.figure(x)}" for x, y in _points(series)]
+        tips = [
+            f"{series.name}: {text.quantity(y, plot.unit)} at {text.quantity(x, plot.x_unit)}"
+            for x, y in _points(series)
+        ]
         parts += _curve([(across.at(x), up.at(y)) for x, y in _points(series)], tips, number)
     return _whole(parts, WIDTH, HEIGHT, [series.name for series in plot.series])
 

@@ -27,7 +27,8 @@ def run(given: setting.Setting) -> result.Result:
         latencies = [each for each in measures if isinstance(each, result.Distribution)]
         plot = result.Lines(
             title="Round trip by size",
-            x="bytes each way",
+            x="each way",
+            x_unit="B",
             y="latency",
             unit="s",
             log_x=True,
