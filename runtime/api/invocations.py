@@ -16,7 +16,6 @@ import uuid
 from runtime import errors, model
 from runtime.api import http, payload, replies
 from runtime.invoke import invoker
-from runtime.pool import call as calls
 from runtime.registry import names
 
 PREFIX = "/2015-03-31/functions/"
@@ -67,25 +66,23 @@ class Invocations:
             )
         if body:
             payload.demand_json(body)
+        version = self._invoker.resolve(reference.name, reference.qualifier)
         if kind == "DryRun":
-            version = self._invoker.resolve(reference.name, reference.qualifier)
             exchange.respond(204, _headers(request_id, version.version), b"")
             return
         if kind == "Event":
             raise errors.NotBuilt("InvocationType Event is not offered yet: use RequestResponse")
-        trace_id = headers.get("x-amzn-trace-id") or _new_trace_id()
-        request = invoker.Request(
+        invocation = model.Invocation(
             request_id=request_id,
-            function_name=reference.name,
-            qualifier=reference.qualifier,
-            invoked_arn=invoked_arn,
+            version=version,
             payload=bytes(body) or b"{}",
-            trace_id=trace_id,
+            invoked_arn=invoked_arn,
+            trace_id=headers.get("x-amzn-trace-id") or _new_trace_id(),
             client_context=_client_context(headers.get("x-amz-client-context")),
             tenant_id=_tenant_id(headers.get("x-amz-tenant-id")),
             want_log_tail=log_type == "Tail",
         )
-        _Pending(self._invoker, exchange, request)
+        _Pending(self._invoker, exchange, invocation)
 
     def _parse_reference(self, path: str, query: str) -> tuple[names.FunctionRef, str]:
         """Return the function that a path and query name, and its ARN as the caller addressed it."""
@@ -98,34 +95,32 @@ class Invocations:
 class _Pending:
     """An Invoke whose outcome is still to come."""
 
-    __slots__ = ("_call", "_exchange", "_request")
+    __slots__ = ("_call", "_exchange", "_invocation")
 
-    def __init__(self, runner: invoker.Invoker, exchange: http.Exchange, request: invoker.Request) -> None:
+    def __init__(self, runner: invoker.Invoker, exchange: http.Exchange, invocation: model.Invocation) -> None:
         self._exchange = exchange
-        self._request = request
-        self._call: calls.Call | None = None
-        self._call = runner.submit(request, self._ended, self._refused)
+        self._invocation = invocation
+        self._call = runner.submit(invocation, self._ended, self._refused)
         exchange.on_disconnect = self._withdraw
 
     def _ended(self, outcome: model.Outcome) -> None:
-        request = self._request
-        headers = _headers(request.request_id, outcome.executed_version)
+        invocation = self._invocation
+        headers = _headers(invocation.request_id, outcome.executed_version)
         headers.append(("Content-Type", outcome.content_type))
-        headers.append(("X-Amzn-Trace-Id", request.trace_id or ""))
+        headers.append(("X-Amzn-Trace-Id", invocation.trace_id or ""))
         if outcome.failed:
             # Always "Unhandled" for Python: docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html
             headers.append(("X-Amz-Function-Error", "Unhandled"))
-        if request.want_log_tail:
+        if invocation.want_log_tail:
             headers.append(("X-Amz-Log-Result", base64.b64encode(outcome.log_tail).decode()))
         self._exchange.respond(200, headers, outcome.payload)
 
     def _refused(self, error: errors.HotforkError) -> None:
-        self._exchange.respond(*replies.of_error(error, self._request.request_id))
+        self._exchange.respond(*replies.of_error(error, self._invocation.request_id))
 
     def _withdraw(self) -> None:
         # A call that already runs goes on to its end, as on AWS; one that waits for a worker is dropped.
-        if self._call is not None:
-            self._call.cancelled = True
+        self._call.cancelled = True
 
 
 def _headers(request_id: str, executed_version: str) -> list[tuple[str, str]]:

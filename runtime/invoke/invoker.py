@@ -4,7 +4,6 @@ Callbacks, not coroutines: a call costs no task and no future on its way (see do
 """
 
 import asyncio
-import dataclasses
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -27,23 +26,6 @@ class Runner(Protocol):
 
     def submit(self, call: calls.Call) -> None:
         """Run a call."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """A call as its caller put it."""
-
-    request_id: str
-    function_name: str
-    qualifier: str | None
-    invoked_arn: str
-    payload: bytes
-    trace_id: str | None = None
-    client_context: bytes | None = None
-    cognito_identity: bytes | None = None
-    tenant_id: str | None = None
-    want_log_tail: bool = False
-    streaming: bool = False
 
 
 class Invoker:
@@ -72,22 +54,22 @@ class Invoker:
         self._loop = asyncio.get_running_loop()
 
     def resolve(self, function_name: str, qualifier: str | None) -> model.Version:
-        """Return the version that a call would run; raises as ``submit`` does."""
+        """Return the version that one call is to run; raise ResourceNotFound or another ApiError."""
         return router.choose(self._routes.route(function_name, qualifier), self._sample())
 
     def submit(
         self,
-        request: Request,
+        invocation: model.Invocation,
         on_outcome: Callable[[model.Outcome], None],
         on_refused: Callable[[errors.HotforkError], None],
     ) -> calls.Call:
-        """Run a request; exactly one of the callbacks is called, once, later or before this returns.
+        """Run an invocation of a resolved version.
 
-        Raises an ApiError at once where the function does not exist or a concurrency limit is reached. Setting
-        ``cancelled`` on the returned call withdraws it while it waits for a worker.
+        Exactly one of the callbacks is called, once, later or before this returns. Raises TooManyRequests at once where
+        a concurrency limit is reached. Setting ``cancelled`` on the returned call withdraws it while it waits for a
+        worker.
         """
-        version = self.resolve(request.function_name, request.qualifier)
-        name = version.function_name
+        name = invocation.version.function_name
         reason = self._places.admit(name)
         if reason is not None:
             self._observer.invocation_throttled(name, reason)
@@ -103,28 +85,12 @@ class Invoker:
                 self._observer.invocation_throttled(name, error.reason)
             on_refused(error)
 
-        call = calls.Call(
-            model.Invocation(
-                request_id=request.request_id,
-                version=version,
-                payload=request.payload,
-                invoked_arn=request.invoked_arn,
-                trace_id=request.trace_id,
-                client_context=request.client_context,
-                cognito_identity=request.cognito_identity,
-                tenant_id=request.tenant_id,
-                want_log_tail=request.want_log_tail,
-                streaming=request.streaming,
-            ),
-            self._clock(),
-            ended,
-            refused,
-        )
+        call = calls.Call(invocation, self._clock(), ended, refused)
         self._runner.submit(call)
         return call
 
-    async def invoke(self, request: Request) -> model.Outcome:
-        """Run a request and return its outcome; raise what refused it."""
+    async def invoke(self, invocation: model.Invocation) -> model.Outcome:
+        """Run an invocation and return its outcome; raise what refused it."""
         future: asyncio.Future[model.Outcome] = self._loop.create_future()
 
         def ended(outcome: model.Outcome) -> None:
@@ -135,7 +101,7 @@ class Invoker:
             if not future.done():
                 future.set_exception(error)
 
-        call = self.submit(request, ended, refused)
+        call = self.submit(invocation, ended, refused)
         try:
             return await future
         except asyncio.CancelledError:

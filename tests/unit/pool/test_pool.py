@@ -14,7 +14,7 @@ async def stage():
     one = scripted.Stage()
     yield one
     await one.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 async def test_a_call_starts_a_worker_and_the_next_one_finds_it_warm(stage):
