@@ -43,22 +43,26 @@ def parse(operation: str, labels: Mapping[str, str], query: str, headers: Mappin
     if shape is None:
         return {}
     asked = urllib.parse.parse_qs(query, keep_blank_values=True)
-    document = _document(body) if any(_in_body(member) for member in shape.members.values()) else {}
+    payload = shape.serialization.get("payload")
+    in_body = payload is None and any("location" not in each.serialization for each in shape.members.values())
+    document = _document(body) if in_body else {}
     request: dict[str, Any] = {}
     for name, member in shape.members.items():
         location = member.serialization.get("location")
         key = member.serialization.get("name", name)
         value: Any
-        if location == "uri":
-            value = labels.get(key)
+        if name == payload:
+            value = _whole_body(member, body)
+        elif location == "uri":
+            value = _read_text(member, labels.get(key))
         elif location == "querystring":
-            value = asked.get(key) if member.type_name == "list" else asked.get(key, [None])[0]
+            value = _read_text(member, asked.get(key) if member.type_name == "list" else asked.get(key, [None])[0])
         elif location == "header":
-            value = headers.get(key.lower())
+            value = _read_text(member, headers.get(key.lower()))
         else:
-            value = document.get(key)
+            value = _read(member, document.get(key))
         if value is not None:
-            request[name] = _read(member, value) if location is None else _read_text(member, value)
+            request[name] = value
     validation.validate(shape, request)
     return request
 
@@ -86,8 +90,11 @@ def serialise(operation: str, result: Mapping[str, Any]) -> tuple[int, Headers, 
     return status, headers, json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def _in_body(member: shapes.Shape) -> bool:
-    return "location" not in member.serialization
+def _whole_body(shape: shapes.Shape, body: http.Body) -> Any:
+    """Return a body that is one member: raw bytes, or a document."""
+    if not body:
+        return None
+    return bytes(body) if shape.type_name == "blob" else _read(shape, _document(body))
 
 
 def _document(body: http.Body) -> Mapping[str, Any]:
@@ -128,6 +135,8 @@ def _unfit(value: object, shape: shapes.Shape) -> errors.Serialization:
 
 def _read(shape: shapes.Shape, value: Any) -> Any:
     """Return a value of the JSON body as its shape has it."""
+    if value is None:
+        return None
     kind = shape.type_name
     if kind == "structure" and isinstance(value, dict):
         return _read_structure(shape, value)
@@ -153,6 +162,8 @@ def _read_structure(shape: shapes.StructureShape, value: Mapping[str, Any]) -> d
 def _read_text(shape: shapes.Shape, value: Any) -> Any:
     """Return a value of the path, the query or a header as its shape has it."""
     kind = shape.type_name
+    if value is None:
+        return None
     if kind == "list":
         return [_read_text(shape.member, element) for element in value]
     if kind in {"integer", "long"}:
