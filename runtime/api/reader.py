@@ -361,7 +361,7 @@ class Reader(http.Channel):
     def _expect(self, value: str) -> None:
         if value.lower() != "100-continue":
             raise http.Refused(417, "The only expectation known here is 100-continue.")
-        self.expecting = self._length != 0
+        self.expecting = True  # until body comes, or the end of the request: it may have none
 
     def _look_at_the_rest(self) -> None:
         """Decide on a request that a slice left incomplete."""

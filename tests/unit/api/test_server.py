@@ -329,6 +329,13 @@ class TestRefusal:
         assert answer[1]["x-error"] == "The request body is too large."
         assert answer[2] == b"413 POST /a"
 
+    def test_an_error_in_shaping_a_refusal(self, caplog):
+        client = Client(hello)
+        client.shared.refusal = lambda *_: 1 / 0
+        client.send(b"rubbish\r\n")
+        assert client.answers()[0][0] == 400
+        assert "ZeroDivisionError" in caplog.text
+
     def test_too_many_connections(self):
         first = Client(hello, http.Limits(connections=1))
         second = Client(hello, shared=first.shared)
@@ -700,6 +707,10 @@ class TestPipeline:
         assert len(client.exchanges) == 2
 
 
+def hold_on_to(exchange):
+    exchange.on_disconnect = exchange.on_drain = lambda: exchange.body
+
+
 def connections_alive():
     return sum(type(each) is connection.Connection for each in gc.get_objects())
 
@@ -760,6 +771,30 @@ class TestDisconnect:
         assert client.transport.lost
         assert client.answers()[0][0] == 200
 
+    def test_half_close_cancels_even_while_an_answer_is_still_being_sent(self):
+        client = Client()
+        client.transport.reads_answers = False
+        client.send(request() * 2)
+        hello(client.exchanges[0])
+        client.half_close()
+        assert not client.transport.lost
+        assert client.exchanges[1].disconnected
+        hello(client.exchanges[1])
+        client.transport.read_answers()
+        client.loop.run()
+        assert len(client.answers()) == 1
+
+    def test_a_client_that_is_gone_when_it_is_refused(self):
+        client = Client()
+
+        def write_eof():
+            raise OSError(107, "Transport endpoint is not connected")
+
+        client.transport.write_eof = write_eof
+        client.send(b"rubbish\r\n")
+        client.half_close()
+        assert client.transport.lost
+
     def test_half_close_in_the_middle_of_a_request(self):
         for part in (b"G", b"GET / HTTP/1.1\r\nHo", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\nabc"):
             client = Client()
@@ -784,8 +819,8 @@ class TestDisconnect:
     def test_nothing_is_left(self):
         client = Client()
         client.send(request("POST", body=bytes(100_000)) + request())
-        exchange = client.exchanges[0]
-        exchange.on_disconnect = lambda: exchange.body
+        for number in range(2):
+            hold_on_to(client.exchanges[number])
         client.transport.abort()
         client.loop.run()
         assert client.shared.budget.left == http.Limits().bytes_in_flight
@@ -796,7 +831,7 @@ class TestDisconnect:
         before = connections_alive()
         try:
             client.exchanges.clear()
-            client.transport.protocol = client.connection = exchange = None
+            client.transport.protocol = client.connection = None
             assert connections_alive() == before - 1  # freed by its reference count, without the collector
         finally:
             gc.enable()
@@ -877,6 +912,20 @@ class TestTime:
             client.send(b"TP/1.1\r\nHost: h\r\n\r\n")
         assert [answer[0] for answer in client.answers()] == [200] * 40
 
+    def test_and_so_has_one_that_came_with_the_end_of_another(self):
+        client = Client(None, self.limits)
+        client.send(b"GET / HTTP/1.1\r\nHo")
+        client.loop.advance(6)
+        client.send(b"st: h\r\n\r\nGET / HTTP/1.1\r\nHo")
+        client.loop.advance(9)
+        client.send(b"st: h\r\n\r\n")
+        assert len(client.exchanges) == 2
+        client.send(b"GET / HTTP/1.1\r\nHo")
+        client.loop.advance(11)
+        for exchange in client.exchanges:
+            hello(exchange)
+        assert [answer[0] for answer in client.answers()] == [200, 200, 408]
+
     def test_a_client_that_does_not_read(self):
         client = Client(lambda exchange: exchange.respond(200, [], bytes(200_000)), self.limits)
         client.transport.reads_answers = False
@@ -910,6 +959,16 @@ class TestTime:
         client.send(b"st: h\r\n\r\n")
         hello(client.exchanges[2])
         assert [answer[0] for answer in client.answers()] == [200] * 3
+
+    def test_but_counts_again_as_soon_as_we_read(self):
+        client = Client(None, http.Limits(pipelined=1, header_timeout_s=10, idle_timeout_s=60))
+        client.send(request() * 2 + b"GET / HTTP/1.1\r\nHo")
+        client.loop.advance(1000)
+        for number in range(2):
+            hello(client.exchanges[number])
+            client.deliver()
+        client.loop.advance(11)
+        assert [answer[0] for answer in client.answers()] == [200, 200, 408]
 
     def test_one_timer_a_connection(self):
         client = Client(hello, self.limits)
@@ -970,6 +1029,27 @@ class TestDrain:
         client.send(b"st: h\r\n\r\n")
         assert [answer[1].get("connection") for answer in client.answers()] == [None, "close"]
         assert client.transport.closing
+
+    def test_so_is_one_that_has_begun_behind_another(self):
+        client = Client()
+        client.send(request() + b"GET / HTTP/1.1\r\nHo")
+        client.connection.drain()
+        hello(client.exchanges[0])
+        client.send(b"st: h\r\n\r\n")
+        hello(client.exchanges[1])
+        assert [answer[1].get("connection") for answer in client.answers()] == [None, "close"]
+        assert client.transport.closing
+
+    def test_what_comes_with_the_last_request_is_dropped(self):
+        client = Client(lambda exchange: exchange.path == "/2" and hello(exchange))
+        client.send(request(target="/1"))
+        client.connection.drain()
+        client.send(request(target="/2") + b"GET / HTTP/1.1\r\nHo")
+        client.loop.advance(1000)
+        hello(client.exchanges[0])
+        assert [answer[0] for answer in client.answers()] == [200, 200]
+        assert client.transport.closing
+        assert not client.transport.eof
 
 
 def test_names_are_remembered_within_bounds():
