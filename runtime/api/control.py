@@ -22,6 +22,7 @@ from runtime.api import (
     routes,
     shapes,
     tags,
+    uploads,
     versions,
 )
 from runtime.registry import registry
@@ -84,7 +85,8 @@ class Api:
         handler = HANDLERS.get(match.operation)
         if handler is None:
             raise errors.NotBuilt(f"hotfork does not offer the operation {match.operation}")
-        request = shapes.parse(match.operation, match.labels, query, headers, body)
+        body, lifted = await uploads.lift(body)
+        request = shapes.parse(match.operation, match.labels, query, headers, body, lifted)
         call = context.Context(
             registry=self._registry,
             options=self._options,

@@ -18,7 +18,7 @@ import botocore.loaders
 from botocore import model as shapes
 
 from runtime import errors
-from runtime.api import http, validation
+from runtime.api import http, uploads, validation
 
 Headers = list[tuple[str, str]]
 
@@ -33,10 +33,18 @@ def service() -> shapes.ServiceModel:
     return shapes.ServiceModel(loader.load_service_model("lambda", "service-2", "2015-03-31"), "lambda")
 
 
-def parse(operation: str, labels: Mapping[str, str], query: str, headers: Mapping[str, str], body: http.Body) -> Any:
+def parse(
+    operation: str,
+    labels: Mapping[str, str],
+    query: str,
+    headers: Mapping[str, str],
+    body: http.Body,
+    lifted: bytes | None = None,
+) -> Any:
     """Return a request's members by name: validated, absent ones absent.
 
-    ``labels`` are the decoded parts of the path, ``headers`` have lower-case names. Raises Serialization where a
+    ``labels`` are the decoded parts of the path, ``headers`` have lower-case names, ``lifted`` is what was taken out
+    of the body (see ``uploads``). Raises Serialization where a
     value has the wrong type and Validation where it breaks a constraint.
     """
     shape = service().operation_model(operation).input_shape
@@ -46,6 +54,8 @@ def parse(operation: str, labels: Mapping[str, str], query: str, headers: Mappin
     payload = shape.serialization.get("payload")
     in_body = payload is None and any("location" not in each.serialization for each in shape.members.values())
     document = _document(body) if in_body else {}
+    if lifted is not None:
+        document = _put_back(document, lifted)
     request: dict[str, Any] = {}
     for name, member in shape.members.items():
         location = member.serialization.get("location")
@@ -95,6 +105,18 @@ def _whole_body(shape: shapes.Shape, body: http.Body) -> Any:
     if not body:
         return None
     return bytes(body) if shape.type_name == "blob" else _read(shape, _document(body))
+
+
+def _put_back(document: Mapping[str, Any], lifted: bytes) -> dict[str, Any]:
+    """Return a document, or one in it, with its blob again."""
+
+    def put(value: Any) -> Any:
+        return lifted if value == uploads.PLACEHOLDER else value
+
+    return {
+        key: {name: put(inner) for name, inner in value.items()} if isinstance(value, dict) else put(value)
+        for key, value in document.items()
+    }
 
 
 def _document(body: http.Body) -> Mapping[str, Any]:
@@ -217,6 +239,7 @@ _READERS: Mapping[tuple[str, type], Callable[[Any], Any]] = {
     ("double", float): float,
     ("string", str): str,
     ("blob", str): _blob,
+    ("blob", bytes): bytes,
     ("timestamp", int): _moment,
     ("timestamp", float): _moment,
 }
