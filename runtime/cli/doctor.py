@@ -1,30 +1,35 @@
 """``hotfork doctor``."""
 
-import dataclasses
-
 import click
 
+from runtime import errors
 from runtime.cli import output as outputs
 
 
 @click.command()
 @outputs.output_option
 def doctor(output: str | None) -> None:
-    """Show which controls of the sandbox this machine gives, why not the others, and what to do."""
+    """Show which controls of the sandbox this machine gives, why not the others, and what to do.
+
+    It tries each of them in a throw-away process, as the server does at its start; no server need run. What it
+    finds is true for whoever runs it: try it as the user that the server is to run as.
+    """
     from runtime.pool import isolation  # noqa: PLC0415 - not needed by other commands
 
-    report = isolation.probe()
+    try:
+        report = isolation.probe()
+    except errors.IsolationError as error:
+        raise click.ClickException(error.message) from None
     if outputs.wants_json(output):
-        outputs.show_json(dataclasses.asdict(report))
+        outputs.show_json(report.document())
         return
-    click.echo(f"Isolation level {report.level} of 3")
-    rows = [
-        {
-            "name": control.name,
-            "engaged": "yes" if control.engaged else "NO",
-            "why": "" if control.engaged else control.why,
-            "cure": "" if control.engaged else control.cure,
-        }
-        for control in report.controls
-    ]
-    outputs.show_table(rows, {"name": "CONTROL", "engaged": "ENGAGED", "why": "WHY NOT", "cure": "WHAT TO DO"})
+    click.echo(report.summary().partition(". ")[0])
+    width = max(len(control.name) for control in report.controls)
+    for control in report.controls:
+        name = control.name.ljust(width)
+        if control.engaged:
+            click.echo(f"  {name}  engaged")
+            continue
+        click.echo(f"  {name}  MISSING: {control.why}")
+        if control.cure:
+            click.echo(f"  {' ' * width}  to do: {control.cure}")

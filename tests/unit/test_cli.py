@@ -20,6 +20,7 @@ from runtime.cli import client as clients
 from runtime.cli import output as outputs
 from runtime.cli import package as packages
 from runtime.cli import serve as serving
+from runtime.pool import isolation
 
 FUNCTIONS = "/2015-03-31/functions"
 HELLO = {
@@ -586,3 +587,47 @@ def test_programs_are_printed_as_one_types_them(monkeypatch, tmp_path):
     assert serving._typed(str(tmp_path / ".venv/bin/hotfork")) == ".venv/bin/hotfork"
     assert serving._typed("/elsewhere/hotfork") == "/elsewhere/hotfork"
     assert Path(serving._typed(sys.executable)).name == Path(sys.executable).name
+
+
+# doctor
+
+
+def report(*controls, level=2):
+    return isolation.Report(level=level, mode="root", cgroups="v1", controls=controls)
+
+
+def test_doctor_says_what_is_missing_why_and_what_to_do(run, monkeypatch):
+    controls = (
+        isolation.Control(name="pid", engaged=True),
+        isolation.Control(name="cgroup_memory", engaged=False, why="not delegated", cure="use Delegate=yes"),
+        isolation.Control(name="egress", engaged=False, why="no nftables"),
+    )
+    monkeypatch.setattr(isolation, "probe", lambda: report(*controls))
+    assert json.loads(run("doctor").stdout) == {
+        "level": 2,
+        "mode": "root",
+        "cgroups": "v1",
+        "controls": [
+            {"name": "pid", "engaged": True, "why": "", "cure": ""},
+            {"name": "cgroup_memory", "engaged": False, "why": "not delegated", "cure": "use Delegate=yes"},
+            {"name": "egress", "engaged": False, "why": "no nftables", "cure": ""},
+        ],
+    }
+    lines = run("doctor", "--output", "table").stdout.splitlines()
+    assert lines[0].startswith("Isolation: level 2 of 3 (namespaced)")
+    assert [line.strip() for line in lines[1:]] == [
+        "pid            engaged",
+        "cgroup_memory  MISSING: not delegated",
+        "to do: use Delegate=yes",
+        "egress         MISSING: no nftables",
+    ]
+
+
+def test_doctor_on_a_machine_without_any_sandbox(run, monkeypatch):
+    def fail():
+        raise errors.IsolationError("no worker can be confined here")
+
+    monkeypatch.setattr(isolation, "probe", fail)
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert "no worker can be confined here" in result.stderr
