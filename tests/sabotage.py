@@ -1,7 +1,6 @@
 """A rig whose sandbox fails or hangs where the ordered hostname says so: "fail.STEP", "hang.STEP"."""
 
 import contextlib
-import json
 import shutil
 
 import sandbox_rig
@@ -37,8 +36,3 @@ async def rig(folder, mode):
     sandbox_rig.open_to_all(folder)
     async with sandbox_rig.rig(folder, mode, library=str(library)) as one:
         yield one
-
-
-def payload(source):
-    """Return the event that makes the probing function run a source."""
-    return json.dumps({"source": source}).encode()

@@ -69,6 +69,12 @@ def public(tmp_path_factory):
     return folder
 
 
+def invoke(source):
+    """Return the call that makes the probing function run a source."""
+    payload = json.dumps({"source": textwrap.dedent(source)}).encode()
+    return wire.Invoke("request", 1 << 42, "arn", None, None, None, None, False, payload)
+
+
 class Listener:
     """Collects what becomes of an order."""
 
@@ -100,7 +106,6 @@ class Worker:
         self.decoder = wire.Decoder(wire.WORKER_MESSAGES)
         self.messages = []
         self.requests = self.responses = self.log = -1
-        self.ids = itertools.count()
 
     async def receive(self):
         """Return the worker's next message, or None at the end of its pipe."""
@@ -136,9 +141,7 @@ class Worker:
 
     async def attempt(self, source):
         """Run Python source in the worker; return {"result": ...} or {"error": ..., "errno": ..., "trace": ...}."""
-        request = str(next(self.ids))
-        payload = json.dumps({"source": textwrap.dedent(source)}).encode()
-        self.send(wire.Invoke(request, 1 << 42, "arn", None, None, None, None, False, payload))
+        self.send(invoke(source))
         answer = await self.receive()
         assert type(answer) is wire.Response, (answer, self.read_log())
         return json.loads(answer.payload)
@@ -177,6 +180,19 @@ async def readable(fd):
 def pid_of(pidfd):
     info = Path(f"/proc/self/fdinfo/{pidfd}").read_text()
     return int(info.partition("Pid:")[2].split()[0])
+
+
+async def gone(pids):
+    async with asyncio.timeout(DEADLINE):
+        while any(running(pid) for pid in pids):
+            await asyncio.sleep(0.01)
+
+
+def running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 @dataclasses.dataclass

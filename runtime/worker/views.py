@@ -1,7 +1,9 @@
 """Steps of the sandbox that settle what a worker sees: cgroup, namespaces, mounts, names."""
 
+import fcntl
 import os
 import socket
+import struct
 
 from runtime.worker import kernel
 from runtime.worker.job import Job
@@ -11,6 +13,9 @@ _OPTIONAL_NAMESPACES = {
     "uts": kernel.CLONE_NEWUTS,
     "cgroup_view": kernel.CLONE_NEWCGROUP,
 }
+_SIOCSIFFLAGS = 0x8914
+_LOOPBACK_UP = struct.pack("16sH22x", b"lo", 0x1)
+"""struct ifreq with IFF_UP: netdevice(7)."""
 _FOLDERS = {"code": "/var/task", "layers": "/opt"}
 _SHM_BYTES = 16 * 1024 * 1024
 _SHM_INODES = 1024
@@ -34,11 +39,13 @@ def namespaces(job: Job) -> None:
 
 
 def network(job: Job) -> None:
-    """Join the network namespace that was passed, or make an empty one."""
+    """Join the network namespace that was passed, or make one with nothing but a loopback of its own."""
     if "netns" in job.fds:
         kernel.setns(job.fds["netns"], kernel.CLONE_NEWNET)
     else:
         kernel.unshare(kernel.CLONE_NEWNET)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+            fcntl.ioctl(any_socket, _SIOCSIFFLAGS, _LOOPBACK_UP)
 
 
 def proc(_job: Job) -> None:

@@ -1,6 +1,5 @@
 """The supervisor's side of a zygote, against real ones."""
 
-import asyncio
 import os
 import signal
 import socket
@@ -93,7 +92,7 @@ async def test_killing_the_zygote_ends_its_workers_and_is_told(rig):
     assert not rig.spawner.alive
     with pytest.raises(errors.WorkerLost):
         rig.order()
-    await gone(pids)
+    await sandbox_rig.gone(pids)
 
 
 async def test_the_end_of_the_control_socket_ends_everything(rig):
@@ -101,7 +100,7 @@ async def test_the_end_of_the_control_socket_ends_everything(rig):
     pid = sandbox_rig.pid_of(await worker.listener.pidfd)
     rig.spawner._socket.shutdown(socket.SHUT_RDWR)
     assert await worker.ended() == ("lost",)
-    await gone([pid, rig.spawner.pid])
+    await sandbox_rig.gone([pid, rig.spawner.pid])
 
 
 async def test_closing_tells_listeners_but_is_no_loss(any_rig):
@@ -183,19 +182,6 @@ def zygote_pid(rig):
     """Return the pid of the zygote proper: the child of what was started, where there are namespaces."""
     pid = rig.spawner.pid
     return int((Path(f"/proc/{pid}/task/{pid}/children").read_text().split() or [pid])[0])
-
-
-async def gone(pids):
-    async with asyncio.timeout(sandbox_rig.DEADLINE):
-        while any(running(pid) for pid in pids):
-            await asyncio.sleep(0.01)
-
-
-def running(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 async def test_a_worker_is_in_the_cgroups_it_was_ordered_into(cgroup_v1, any_rig):

@@ -174,7 +174,7 @@ async def test_its_ends_are_told_as_waitpid_gives_them(rig):
         ("import ctypes; ctypes.string_at(0)", signal.SIGSEGV),
     ):
         worker = await rig.worker()
-        worker.send(wire.Invoke("x", 1 << 42, "arn", None, None, None, None, False, sabotage.payload(source)))
+        worker.send(sandbox_rig.invoke(source))
         assert await worker.receive() is None
         kind, ended = await worker.ended()
         assert kind == "exit"
