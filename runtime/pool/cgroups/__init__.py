@@ -28,14 +28,14 @@ def open_backend(root: Path = Path("/"), *, only: str = "") -> Backend:
     ``root`` is where /proc and the cgroup mounts are looked for. Raises Unavailable, with cause and cure, where
     ``only`` names one that does not work. Moves this process into a leaf of its own where v2 needs that.
     """
-    reasons: list[Unavailable] = []
-    for kind, opener in (("v2", v2.open_backend), ("v1", v1.open_backend)):
-        if only not in ("", kind):
-            continue
-        try:
-            return opener(place.read(root))
-        except Unavailable as error:
-            if only:
-                raise
-            reasons.append(error)
-    return soft.Backend(reasons)
+    where = place.read(root)
+    # A controller is in one hierarchy at a time, so where memory is in v1's, v2 cannot have it.
+    kind = only or ("v1" if "memory" in where.own else "v2")
+    if kind == "none":
+        return soft.Backend()
+    try:
+        return v1.open_backend(where) if kind == "v1" else v2.open_backend(where)
+    except Unavailable as error:
+        if only:
+            raise
+        return soft.Backend(error)

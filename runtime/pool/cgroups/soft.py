@@ -10,7 +10,7 @@ Three things stand in for the memory limit, none of them exact:
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import psutil
 
@@ -18,7 +18,6 @@ from runtime.pool.cgroups import port
 
 _ADDRESS_SPACE_SLACK = 4 << 30
 _ADDRESS_SPACE_FACTOR = 8
-_CURE = "delegate a cgroup: systemd-run --user --scope -p Delegate=yes hotfork serve"
 
 
 def address_space(memory_bytes: int) -> int:
@@ -119,13 +118,12 @@ class Group:
 
 
 class Backend:
-    """The back-end where there are no cgroups; ``reasons`` say why the others cannot be used."""
+    """The back-end where there are no cgroups; ``reason`` says why they cannot be used."""
 
     kind = "none"
 
-    def __init__(self, reasons: Sequence[port.Unavailable] = ()) -> None:
-        why = "; ".join(reason.why for reason in reasons) or "asked for"
-        cure = next((reason.cure for reason in reasons if reason.cure), _CURE)
+    def __init__(self, reason: port.Unavailable | None = None) -> None:
+        why, cure = (reason.why, reason.cure) if reason else ("asked for", "")
         missing = port.Control(engaged=False, why=why, cure=cure)
         self.controls: Mapping[str, port.Control] = dict.fromkeys(("memory", "pids", "cpu", "freeze", "kill"), missing)
         self._numbers = itertools.count(1)

@@ -36,7 +36,7 @@ def test_the_backstop_is_far_above_the_limit():
 
 
 def test_the_controls_say_why_there_is_no_cgroup_and_what_to_do():
-    backend = soft.Backend([cgroups.Unavailable("not delegated", "use Delegate=yes")])
+    backend = soft.Backend(cgroups.Unavailable("not delegated", "use Delegate=yes"))
     control = backend.controls["memory"]
     assert (control.engaged, control.why, control.cure) == (False, "not delegated", "use Delegate=yes")
 
