@@ -73,8 +73,13 @@ class Report:
         if self.level >= STRONG:
             return
         needed = {*_NEEDED["user" if self.mode == "bare" else self.mode], *_STRONG}
-        missing = [one for one in self.controls if not one.engaged and one.name in needed]
-        lines = [f"  {one.name}: {one.why}{f' -> {one.cure}' if one.cure else ''}" for one in missing]
+        missing: dict[tuple[str, str], list[str]] = {}
+        for one in self.controls:
+            if not one.engaged and one.name in needed:
+                missing.setdefault((one.why, one.cure), []).append(one.name)
+        lines = [
+            f"  {', '.join(names)}: {why}{f' -> {cure}' if cure else ''}" for (why, cure), names in missing.items()
+        ]
         raise errors.IsolationError(
             f"This machine gives isolation level {self.level} ({_NAMES[self.level]}), and --isolation strong needs 3. "
             "Missing:\n" + "\n".join(lines) + "\nOr start with --isolation auto, which takes the best there is."
