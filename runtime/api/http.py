@@ -216,6 +216,9 @@ class Exchange:
         """Begin a streamed response: chunked, or ended by the connection's end for HTTP/1.0."""
         if self._state is not _OPEN:
             raise RuntimeError(f"{self.method} {self.path} has been answered")
+        if self.disconnected:
+            self._state = _STREAMING
+            return
         self._silent = self.method == "HEAD" or status in heads.BODILESS
         framing = ""
         if self._http10:
@@ -227,8 +230,7 @@ class Exchange:
             framing += self._connection_line()
         data = heads.head(status, headers, self._channel.dates.line(), framing)
         self._state = _STREAMING
-        if not self.disconnected:
-            self._channel.send(self, data, False)
+        self._channel.send(self, data, False)
 
     def write(self, chunk: bytes) -> None:
         """Add to a streamed response. It is sent or kept: ask ``writable`` in order not to fill the memory."""

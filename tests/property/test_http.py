@@ -5,7 +5,7 @@ import logging
 
 import pytest
 from http_fakes import Client, chunked, parse_answers, request
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runtime.api import http, reader
@@ -189,6 +189,7 @@ EVENTS = st.lists(
 
 @settings(deadline=None)
 @given(EVENTS)
+@example([("send", 0), ("drain", 0), ("eof", 0), ("start", 0)])
 def test_every_exchange_ends_once_whatever_happens(events):  # noqa: PLR0912 - one branch an event
     limits = http.Limits(pipelined=3, bytes_in_flight=300_000)
     client = Client(None, limits, high_water=500)

@@ -741,6 +741,15 @@ class TestDisconnect:
         with pytest.raises(RuntimeError):
             hello(first)
 
+    @pytest.mark.parametrize("begin", [hello, lambda exchange: exchange.start(200, [])])
+    def test_nor_does_it_while_draining(self, begin):
+        client = Client()
+        client.send(request())
+        client.connection.drain()
+        client.half_close()
+        begin(client.exchanges[0])
+        assert not client.sent
+
     def test_answered_exchanges_are_not_told(self):
         client = Client(hello)
         client.send(request())
