@@ -21,23 +21,21 @@ does the end of this process.
 """
 
 import asyncio
-import collections
 import contextlib
-import dataclasses
 import errno
 import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 from runtime import errors, wire
+from runtime.pool import orders, packets
+from runtime.pool.orders import Listener, Order, Settings
 
-QUEUE_LIMIT = 4096
-"""Orders that wait for room in the socket before spawn() refuses more."""
+__all__ = ["Listener", "Order", "Settings", "Spawner"]
 
-_ANCILLARY = socket.CMSG_SPACE(4 * 4)
 _PROGRAM = """\
 import sys
 standard = list(sys.path)
@@ -46,73 +44,6 @@ from runtime.worker import zygote
 sys.path[:] = standard
 zygote.main(sys.argv[1:])
 """
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What a zygote is made of."""
-
-    python: str
-    """Path of the interpreter: the base one, not a virtual environment's."""
-    library: tuple[str, ...]
-    """Folders that hold our packages (runtime, msgpack, simplejson); read once, at the zygote's start."""
-    sdk: str | None
-    """Folder that functions see as /var/runtime."""
-    mode: str
-    """"root": namespaces by privilege; "user": inside a user namespace; "bare": no namespaces."""
-    start_timeout_s: float = 10.0
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """One worker to fork."""
-
-    slot: int
-    """Unique among the living workers of this zygote."""
-    uid: int
-    gid: int
-    """Ids of the worker on the host; unused in mode "user"."""
-    hostname: str
-    request_fd: int
-    response_fd: int
-    log_fd: int
-    code: str
-    """Host folder that becomes /var/task, read-only; in mode "bare" it is read where it lies."""
-    layers: str | None = None
-    """Host folder that becomes /opt, read-only."""
-    tmp: str | None = None
-    """Mode "bare": the worker's private folder, which it may write; elsewhere unused."""
-    tmp_fd: int | None = None
-    """A detached mount (fsmount(2)) for /tmp, moved there; None: a tmpfs of the size in ``limits``."""
-    netns_fd: int | None = None
-    """Network namespace to join; None: a new, empty one, unless "network" is in ``skip``."""
-    cgroup_folder_fd: int | None = None
-    """Directory of a v2 cgroup to be born in, where the kernel can; else ``cgroup_fds`` are used."""
-    cgroup_fds: tuple[int, ...] = ()
-    """``tasks`` files (cgroup v1) or ``cgroup.procs`` (v2), open for writing.
-
-    Without these and that, "cgroup" must be in ``skip``."""
-    limits: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    """By name: NOFILE, NPROC, AS ... as in getrlimit(2); sizes of mounts: tmp_bytes, and where not given by a rule
-    of thumb tmp_inodes, shm_bytes. The core limit is always the sandbox's own."""
-    skip: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """Controls to leave out, with reasons; they come back in ``wire.Confined.missing``."""
-
-
-class Listener(Protocol):
-    """Hears what becomes of one order."""
-
-    def on_spawned(self, pidfd: int) -> None:
-        """Hear that the process exists."""
-
-    def on_exit(self, status: int) -> None:
-        """Hear that the process is gone, and how; the last call."""
-
-    def on_failed(self, step: str, errno: int, reason: str) -> None:
-        """Hear that no process came of the order; the last call."""
-
-    def on_lost(self) -> None:
-        """Hear that the process is gone with its zygote; the last call."""
 
 
 class _Worker:
@@ -134,7 +65,7 @@ class Spawner:
         self.missing: dict[str, str] = {}
         self._on_lost = on_lost
         self._loop: asyncio.AbstractEventLoop
-        self._socket: socket.socket | None = None
+        self._channel: packets.PacketSocket | None = None
         self._process: subprocess.Popen[bytes]
         self._process_fd = -1
         self._zygote_fd = -1
@@ -142,12 +73,11 @@ class Spawner:
         self._ended: asyncio.Future[None]
         self._closing = False
         self._workers: dict[int, _Worker] = {}
-        self._queue: collections.deque[tuple[int, bytes, list[int]]] = collections.deque()
 
     @property
     def alive(self) -> bool:
         """Return whether orders are taken."""
-        return self._socket is not None and not self._closing
+        return self._channel is not None and not self._closing
 
     @property
     def live(self) -> int:
@@ -169,7 +99,6 @@ class Spawner:
         self._ready = self._loop.create_future()
         self._ended = self._loop.create_future()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
         try:
             self._process = _execute(settings, theirs)
         except OSError as error:
@@ -177,10 +106,9 @@ class Spawner:
             raise errors.WorkerLost(f"cannot execute {settings.python}: {error.strerror}") from error
         finally:
             theirs.close()
-        self._socket = ours
         self._process_fd = os.pidfd_open(self._process.pid)
         self._loop.add_reader(self._process_fd, self._on_process_end)
-        self._loop.add_reader(ours, self._on_readable)
+        self._channel = packets.PacketSocket(self._loop, ours, self._on_packet, self._drop)
         try:
             async with asyncio.timeout(settings.start_timeout_s):
                 await self._ready
@@ -191,18 +119,19 @@ class Spawner:
                 await self.close()
 
     def spawn(self, order: Order, listener: Listener) -> None:
-        """Order a worker. Raises WorkerLost where there is no zygote to take the order, or too many wait."""
-        if self._socket is None or self._closing:
+        """Order a worker.
+
+        Raises WorkerLost where there is no zygote to take the order or too many wait, OSError where there are no
+        descriptors left.
+        """
+        if self._channel is None or self._closing:
             raise errors.WorkerLost("there is no zygote")
-        if len(self._queue) >= QUEUE_LIMIT:
-            raise errors.WorkerLost(f"{QUEUE_LIMIT} orders wait for the zygote already")
-        packet, fds = _encode(order)
-        if not self._queue and self._send(packet, fds):
-            self._workers[order.slot] = _Worker(listener)
-            return
-        self._queue.append((order.slot, packet, [os.dup(fd) for fd in fds]))
+        assert order.slot not in self._workers
+        try:
+            self._channel.send(*orders.encode(order))
+        except packets.QueueFull:
+            raise errors.WorkerLost(f"{packets.QUEUE_LIMIT} orders wait for the zygote already") from None
         self._workers[order.slot] = _Worker(listener)
-        self._loop.add_writer(self._socket, self._on_writable)
 
     def kill(self, slot: int) -> None:
         """Kill a worker and everything it started; one that is gone, or not ours, is ignored."""
@@ -222,59 +151,13 @@ class Spawner:
             await asyncio.shield(self._ended)
         self._drop("closed")
 
-    # Outgoing
+    # What the zygote says
 
-    def _send(self, packet: bytes, fds: list[int]) -> bool:
-        """Return whether the packet went out; a dead zygote takes everything, its end is heard elsewhere."""
-        assert self._socket is not None
+    def _on_packet(self, packet: bytes, fds: list[int]) -> None:
         try:
-            socket.send_fds(self._socket, [packet], fds)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            if error.errno in (errno.ENOBUFS, errno.ETOOMANYREFS):
-                return False
-            if error.errno not in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):
-                raise
-        return True
-
-    def _on_writable(self) -> None:
-        while self._queue:
-            _slot, packet, fds = self._queue[0]
-            if not self._send(packet, fds):
-                return
-            self._queue.popleft()
-            _close_all(fds)
-        assert self._socket is not None
-        self._loop.remove_writer(self._socket)
-
-    # Incoming
-
-    def _on_readable(self) -> None:
-        assert self._socket is not None
-        flags = socket.MSG_CMSG_CLOEXEC
-        while self._socket is not None:
-            try:
-                packet, ancillary, received, _ = self._socket.recvmsg(wire.PACKET_LIMIT, _ANCILLARY, flags)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                self._drop(f"its socket failed: {error.strerror}")
-                return
-            self._on_packet(packet, _fds_of(ancillary), received)
-
-    def _on_packet(self, packet: bytes, fds: list[int], flags: int) -> None:
-        try:
-            if not packet:
-                self._drop("it ended")
-            elif flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
-                self._drop("it broke the protocol: a packet is too large")
-            else:
-                self._on_message(wire.parse_packet(packet, wire.ZYGOTE_MESSAGES), fds)
+            self._on_message(wire.parse_packet(packet, wire.ZYGOTE_MESSAGES), fds)
         except wire.WireError as error:
             self._drop(f"it broke the protocol: {error}")
-        finally:
-            _close_all(fds)
 
     def _on_message(self, message: Any, fds: list[int]) -> None:
         match message:
@@ -330,8 +213,8 @@ class Spawner:
         os.close(self._process_fd)
         self._process_fd = -1
         self._process.wait()
-        if self._socket is not None:
-            self._on_readable()  # what it said last
+        if self._channel is not None:
+            self._channel.read()  # what it said last
         self._drop(f"it ended with {self._process.returncode}")
         if self._zygote_fd >= 0:
             os.close(self._zygote_fd)
@@ -341,16 +224,12 @@ class Spawner:
 
     def _drop(self, reason: str) -> None:
         """Take the zygote as gone: everybody who waits for something from it hears so."""
-        if self._socket is None:
+        if self._channel is None:
             return
-        self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
-        self._socket.close()
-        self._socket = None
+        self._channel.close()
+        self._channel = None
         if self._process_fd >= 0:
             self._kill_zygote()
-        while self._queue:
-            _close_all(self._queue.popleft()[2])
         served = self._ready.done() and not self._ready.cancelled() and self._ready.exception() is None
         if not self._ready.done():
             self._ready.set_exception(errors.WorkerLost(f"the zygote is lost: {reason}"))
@@ -376,43 +255,3 @@ def _execute(settings: Settings, control: socket.socket) -> subprocess.Popen[byt
         stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
-
-
-def _encode(order: Order) -> tuple[bytes, list[int]]:
-    single = {
-        "request": order.request_fd,
-        "response": order.response_fd,
-        "log": order.log_fd,
-        "tmp": order.tmp_fd,
-        "netns": order.netns_fd,
-        "cgroup_folder": order.cgroup_folder_fd,
-    }
-    names = [name for name, fd in single.items() if fd is not None] + ["cgroup"] * len(order.cgroup_fds)
-    fds = [fd for fd in single.values() if fd is not None] + list(order.cgroup_fds)
-    folders = {"code": order.code, "layers": order.layers, "tmp": order.tmp}
-    spawn = wire.Spawn(
-        order.slot,
-        order.uid,
-        order.gid,
-        order.hostname,
-        {name: path for name, path in folders.items() if path is not None},
-        " ".join(names),
-        dict(order.limits),
-        dict(order.skip),
-    )
-    return wire.encode(spawn), fds
-
-
-def _fds_of(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
-    fds: list[int] = []
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            whole = len(data) - len(data) % 4
-            fds += memoryview(data[:whole]).cast("i").tolist()
-    return fds
-
-
-def _close_all(fds: list[int]) -> None:
-    for fd in fds:
-        os.close(fd)
-    fds.clear()

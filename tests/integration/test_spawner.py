@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import sandbox_rig
+import uvloop
 
 from runtime import errors, wire
-from runtime.pool import spawner
+from runtime.pool import packets, spawner
 
 
 @pytest.fixture(params=sandbox_rig.MODES)
@@ -47,10 +48,10 @@ async def test_many_orders_at_once_all_become_workers(any_rig):
 async def test_orders_that_the_socket_cannot_hold_wait_and_are_served(any_rig):
     os.kill(zygote_pid(any_rig), signal.SIGSTOP)
     workers = []
-    while not any_rig.spawner._queue:
+    while not any_rig.spawner._channel.waiting:
         workers.append(any_rig.order())
     workers += [any_rig.order() for _ in range(3)]
-    assert len(any_rig.spawner._queue) == 4
+    assert any_rig.spawner._channel.waiting == 4
     os.kill(zygote_pid(any_rig), signal.SIGCONT)
     for worker in workers:
         assert type(await worker.receive()) is wire.Confined
@@ -60,7 +61,7 @@ async def test_orders_that_the_socket_cannot_hold_wait_and_are_served(any_rig):
 
 
 async def test_more_orders_than_the_queue_holds_are_refused(any_rig, monkeypatch):
-    monkeypatch.setattr(spawner, "QUEUE_LIMIT", 2)
+    monkeypatch.setattr(packets, "QUEUE_LIMIT", 2)
     os.kill(zygote_pid(any_rig), signal.SIGSTOP)
     with pytest.raises(errors.WorkerLost, match="wait"):
         order_for_ever(any_rig)
@@ -98,7 +99,7 @@ async def test_killing_the_zygote_ends_its_workers_and_is_told(rig):
 async def test_the_end_of_the_control_socket_ends_everything(rig):
     worker = await rig.worker()
     pid = sandbox_rig.pid_of(await worker.listener.pidfd)
-    rig.spawner._socket.shutdown(socket.SHUT_RDWR)
+    rig.spawner._channel._socket.shutdown(socket.SHUT_RDWR)
     assert await worker.ended() == ("lost",)
     await sandbox_rig.gone([pid, rig.spawner.pid])
 
@@ -155,14 +156,25 @@ async def test_a_zygote_that_is_never_ready_is_given_up(tmp_path):
         wire.encode(wire.SpawnFailed(77, "a", 1, "b")),
         wire.encode(wire.Ready()),
         wire.encode(wire.ZygoteReady({})),
-        bytes(wire.PACKET_LIMIT + 1),
+        wire.encode(wire.ZygoteFailed("a", 1, "b")),
     ],
 )
 async def test_a_zygote_that_breaks_the_protocol_is_lost(any_rig, packet):
     worker = await any_rig.worker()
-    any_rig.spawner._on_packet(packet, [], 0)
+    any_rig.spawner._on_packet(packet, [])
     assert await worker.ended() == ("lost",)
     assert len(any_rig.lost) == 1
+
+
+def test_it_serves_on_uvloop_too(tmp_path_factory):
+    async def serve():
+        async with sandbox_rig.rig(sandbox_rig.public(tmp_path_factory), "root" if sandbox_rig.ROOT else "user") as one:
+            worker = await one.worker()
+            assert await worker.run("result = 1") == 1
+            one.spawner.kill(worker.slot)
+            assert await worker.ended() == ("exit", signal.SIGKILL)
+
+    uvloop.run(serve())
 
 
 def order_for_ever(rig):

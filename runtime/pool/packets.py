@@ -1,0 +1,151 @@
+"""A non-blocking SOCK_SEQPACKET socket that carries packets with descriptors, on the event loop.
+
+The other side is trusted to be ours, not to be well: packets and descriptors are bounded, and what waits to be sent
+is too.
+"""
+
+import asyncio
+import collections
+import errno
+import os
+import socket
+from collections.abc import Callable
+
+from runtime import wire
+
+QUEUE_LIMIT = 4096
+"""Packets that wait for room in the socket before ``send`` refuses more."""
+
+_ANCILLARY = socket.CMSG_SPACE(4 * 4)
+_GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)
+_FULL = (errno.EAGAIN, errno.ENOBUFS, errno.ETOOMANYREFS)
+
+
+class QueueFull(Exception):
+    """QUEUE_LIMIT packets wait already."""
+
+
+class PacketSocket:
+    """One end of the socket, which it owns."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        end: socket.socket,
+        on_packet: Callable[[bytes, list[int]], None],
+        on_end: Callable[[str], None],
+    ) -> None:
+        """``on_packet`` takes what descriptors it wants out of the list; the rest are closed.
+
+        ``on_end`` is told why, once; the socket is closed by then.
+        """
+        self._loop = loop
+        self._socket = end
+        self._on_packet = on_packet
+        self._on_end = on_end
+        self._queue: collections.deque[tuple[bytes, list[int]]] = collections.deque()
+        self.closed = False
+        end.setblocking(False)
+        loop.add_reader(end, self.read)
+
+    @property
+    def waiting(self) -> int:
+        """Return how many packets wait for room."""
+        return len(self._queue)
+
+    def send(self, packet: bytes, fds: list[int]) -> None:
+        """Send a packet now or as soon as there is room; the descriptors stay the caller's.
+
+        To an end that is gone it goes nowhere: that is heard elsewhere. Raises QueueFull, and OSError where there are
+        no descriptors left to keep copies in.
+        """
+        if not self._queue and self._write(packet, fds):
+            return
+        if len(self._queue) >= QUEUE_LIMIT:
+            raise QueueFull
+        self._queue.append((packet, _copies(fds)))
+        self._loop.add_writer(self._socket, self._flush)
+
+    def read(self) -> None:
+        """Hand over every packet that is there."""
+        while not self.closed:
+            try:
+                packet, ancillary, flags, _ = self._socket.recvmsg(
+                    wire.PACKET_LIMIT, _ANCILLARY, socket.MSG_CMSG_CLOEXEC
+                )
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._end(f"its socket failed: {error.strerror}")
+                return
+            fds = _fds_of(ancillary)
+            try:
+                if not packet:
+                    self._end("it ended")
+                elif flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+                    self._end("it sent too large a packet")
+                else:
+                    self._on_packet(packet, fds)
+            finally:
+                _close_all(fds)
+
+    def close(self) -> None:
+        """Close it and forget what was not sent; ``on_end`` is not called."""
+        if self.closed:
+            return
+        self.closed = True
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        self._socket.close()
+        while self._queue:
+            _close_all(self._queue.popleft()[1])
+
+    def _end(self, reason: str) -> None:
+        self.close()
+        self._on_end(reason)
+
+    def _write(self, packet: bytes, fds: list[int]) -> bool:
+        """Return whether the packet went out, or can go nowhere."""
+        try:
+            socket.send_fds(self._socket, [packet], fds)
+        except OSError as error:
+            if error.errno in _FULL:
+                return False
+            if error.errno not in _GONE:
+                raise
+        return True
+
+    def _flush(self) -> None:
+        while self._queue:
+            packet, fds = self._queue[0]
+            if not self._write(packet, fds):
+                return
+            self._queue.popleft()
+            _close_all(fds)
+        self._loop.remove_writer(self._socket)
+
+
+def _copies(fds: list[int]) -> list[int]:
+    copies: list[int] = []
+    try:
+        for fd in fds:
+            copies.append(os.dup(fd))  # noqa: PERF401 - those made so far must be closed if one fails
+    except OSError:
+        _close_all(copies)
+        raise
+    return copies
+
+
+def _fds_of(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    fds: list[int] = []
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            whole = len(data) - len(data) % 4
+            fds += memoryview(data[:whole]).cast("i").tolist()
+    return fds
+
+
+def _close_all(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
+    fds.clear()
