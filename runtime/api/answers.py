@@ -72,7 +72,7 @@ class Answers(reader.Reader):
         """Close when all is sent. What is still open is cancelled."""
         raise NotImplementedError
 
-    def unstall(self) -> None:
+    def take_again(self) -> None:
         """Take input again, beginning with what was put by."""
         raise NotImplementedError
 
@@ -187,7 +187,7 @@ class Answers(reader.Reader):
         while waiting and not self._congested and len(queue) - len(waiting) < most:
             self._dispatch(waiting.popleft())
         if not waiting and not self._congested and len(queue) < most:
-            self.unstall()
+            self.take_again()
 
     def _advance(self) -> None:
         """Leave the exchange that was just finished, and write what was held of those behind it."""

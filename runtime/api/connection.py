@@ -136,7 +136,7 @@ class Connection(answers.Answers, asyncio.BufferedProtocol):
             self.expecting = False
             self._transport.write(_CONTINUE)
 
-    def unstall(self) -> None:
+    def take_again(self) -> None:
         """Take input again, beginning with what was put by."""
         if self._end is _End.LOST:
             return
