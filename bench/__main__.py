@@ -14,10 +14,16 @@ _OPTIONS = [
     click.option("--html", "html_file", type=click.Path(path_type=Path, dir_okay=False), help="Write a report here."),
     click.option("--duration", "duration_s", default=5.0, show_default=True, help="Seconds of each run."),
     click.option("--repeat", default=3, show_default=True, help="Runs of each load."),
+    click.option("--count", type=int, help="Workers, functions or invocations, where a scenario has a number."),
     click.option("--isolation", type=click.Choice(["strong", "auto"]), default="auto", show_default=True),
     click.option("--target", help="URL of a server that runs already."),
     click.option("--function", help="With --target: a function there, to measure instead of our own."),
     click.option("--body", help="What to send it.", metavar="JSON"),
+    click.option(
+        "--trace",
+        type=click.Path(path_type=Path, exists=True, file_okay=False),
+        help="keepalive: folder with a day of the Azure Functions 2019 trace.",
+    ),
 ]
 
 

@@ -181,3 +181,9 @@ def family_cpu(supervisor: int) -> FamilyCpu:
         if each is not None:
             workers += each.cpu
     return FamilyCpu(own.cpu if own is not None else Cpu(), zygote, workers)
+
+
+def cgroups() -> int:
+    """Return how many cgroups there are on the machine, over all controllers (/proc/cgroups), v1 and v2."""
+    lines = (_PROC / "cgroups").read_text().splitlines()[1:]
+    return max((int(line.split()[2]) for line in lines), default=0)

@@ -30,6 +30,8 @@ class Setting:
     """A function that exists there, to measure instead of our own."""
     body: str | None = None
     """What to send it."""
+    count: int | None = None
+    """How many, where a scenario has a number of its own: workers, functions, invocations."""
     trace: Path | None = None
     """Folder of the Azure trace."""
     install_peers: bool = False

@@ -3,7 +3,20 @@
 from collections.abc import Callable
 
 from bench import result, setting
-from bench.scenarios import cold, dispatch, http, payload, scrape
+from bench.scenarios import (
+    cold,
+    density,
+    dispatch,
+    functions,
+    http,
+    keepalive,
+    mix,
+    overload,
+    payload,
+    scale,
+    scrape,
+    soak,
+)
 
 Scenario = Callable[[setting.Setting], result.Result]
 
@@ -12,5 +25,12 @@ ALL: dict[str, Scenario] = {
     "http": http.run,
     "payload": payload.run,
     "cold": cold.run,
+    "scale": scale.run,
+    "density": density.run,
+    "functions": functions.run,
+    "overload": overload.run,
     "scrape": scrape.run,
+    "mix": mix.run,
+    "keepalive": keepalive.run,
+    "soak": soak.run,
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import floors, harness, histogram, inside, machine, result, setting
+from bench import floors, harness, histogram, machine, order, result, setting
 
 COLD = 100
 """Cold calls in each run."""
@@ -19,7 +19,7 @@ def run(given: setting.Setting) -> result.Result:
     given.demand_own_server("it runs inside the server")
     environment = machine.environment()
     floor: list[histogram.Histogram] = []
-    taken: dict[int, list[inside.Taken]] = {count: [] for count in _IN_FLIGHT}
+    taken: dict[int, list[order.Taken]] = {count: [] for count in _IN_FLIGHT}
     for turn in range(given.repeat):
         given.say(f"raw pipes: run {turn + 1} of {given.repeat}")
         floor.append(floors.pipe())
@@ -74,10 +74,10 @@ def run(given: setting.Setting) -> result.Result:
     return msgspec.structs.replace(found_result, isolation=one[0].confinement)
 
 
-def _inside(given: setting.Setting, in_flight: int, cold: int) -> inside.Taken:
+def _inside(given: setting.Setting, in_flight: int, cold: int) -> order.Taken:
     with tempfile.TemporaryDirectory(prefix="hotfork-bench-") as folder:
         Path(folder).chmod(0o755)
-        order = inside.Order(
+        wanted = order.Order(
             isolation=given.isolation,
             state_dir=f"{folder}/state",
             warm_s=given.duration_s,
@@ -85,8 +85,8 @@ def _inside(given: setting.Setting, in_flight: int, cold: int) -> inside.Taken:
             cold=cold,
         )
         ended = subprocess.run(
-            [sys.executable, "-m", "bench.inside"], input=msgspec.json.encode(order), capture_output=True, check=False
+            [sys.executable, "-m", "bench.inside"], input=msgspec.json.encode(wanted), capture_output=True, check=False
         )
     if not ended.stdout:
         raise harness.NotReady(ended.stderr.decode(errors="replace").strip())
-    return msgspec.json.decode(ended.stdout, type=inside.Taken)
+    return msgspec.json.decode(ended.stdout, type=order.Taken)

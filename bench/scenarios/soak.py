@@ -1,0 +1,151 @@
+"""Soak: mixed invocations for long, with errors, crashes, timeouts, large payloads and redeploys: what grows."""
+
+import base64
+import collections
+import itertools
+import random
+from typing import Any
+
+from bench import client, harness, machine, measure, pace, plan, procfs, result, setting
+
+INVOCATIONS = 1_000_000
+CONNECTIONS = 8
+STEPS = 20
+"""How often everything is looked at."""
+_MB = 2**20
+_FAULTS = """
+import os, time
+
+
+def handler(event, context):
+    match event["do"]:
+        case "raise":
+            raise ValueError("as asked")
+        case "crash":
+            os._exit(3)
+        case "stall":
+            time.sleep(30)
+    return {"ok": True}
+"""
+_BIG = '"' + "x" * (_MB - 2) + '"'
+
+
+def _calls() -> list[plan.Call]:
+    """Return the mix: its weights, and what each is to answer."""
+    faults = client.invoke_path("faults")
+    return [
+        plan.Call(path=client.invoke_path("hello"), body="{}", equals='{"ok": true}', weight=0.90),
+        plan.Call(path=faults, body='{"do": "nothing"}', equals='{"ok": true}', weight=0.05),
+        plan.Call(path=faults, body='{"do": "raise"}', weight=0.04),
+        plan.Call(path=faults, body='{"do": "crash"}', weight=0.004),
+        plan.Call(path=faults, body='{"do": "stall"}', weight=0.0005),
+        plan.Call(path=client.invoke_path("echo"), body=_BIG, equals=_BIG, weight=0.0055),
+    ]
+
+
+_PLOTS: tuple[tuple[str, result.Unit, tuple[str, ...]], ...] = (
+    ("Memory of the supervisor and the zygote (PSS)", "B", ("supervisor", "zygote")),
+    ("What else might leak", "", ("descriptors", "threads", "workers", "mounts", "cgroups")),
+)
+_FAILS = {2, 3, 4}
+"""Of the calls above, those that are to fail."""
+
+
+def run(given: setting.Setting) -> result.Result:
+    """Soak: a million mixed invocations with errors, crashes, timeouts, redeploys; every answer is accounted for."""
+    given.demand_own_server("it looks into its processes")
+    total = given.count or INVOCATIONS
+    environment = machine.environment()
+    calls = _calls()
+    with given.server("[pool]\nidle_ttl_s = 5.0\n") as server:
+        server.create("hello")
+        server.create("echo", MemorySize=1024)
+        server.create("faults", {"handler.py": _FAULTS}, Timeout=1)
+        runs = measure.Runs([], [])
+        looks: dict[str, list[float]] = collections.defaultdict(list)
+        wanted: collections.Counter[str] = collections.Counter()
+        for step in range(STEPS):
+            given.say(f"{step * total // STEPS:,} of {total:,} invocations")
+            fields: dict[str, Any] = {"count": total // STEPS, "order": "weighted", "seed": step}
+            load = server.towards(calls, connections=CONNECTIONS, duration_s=1e6, **fields)
+            wanted += _wanted(load)
+            runs.results.append(server.run(calls, connections=CONNECTIONS, duration_s=1e6, **fields))
+            _redeploy(server, step)
+            _look(server, looks)
+        answers: collections.Counter[str] = collections.Counter()
+        for each in runs.results:
+            answers.update({name: histogram.count for name, histogram in each.outcomes.items()})
+        steps = [float((step + 1) * total // STEPS) for step in range(STEPS)]
+        return given.result(
+            "soak",
+            f"{total:,} mixed invocations",
+            server,
+            environment,
+            measures=_measures(runs, looks),
+            tables=[_accounts(wanted, answers)],
+            plots=[
+                result.Lines(
+                    title=title,
+                    x="invocations",
+                    y=title,
+                    unit=unit,
+                    series=[result.Series(name=name, x=steps, y=looks[name]) for name in names],
+                )
+                for title, unit, names in _PLOTS
+            ],
+            notes=[
+                "All accounted for: every answer is as its call wanted it."
+                if wanted == answers
+                else "NOT all accounted for: see the table.",
+                f"{CONNECTIONS} connections; after each step of {total // STEPS:,} one function is redeployed.",
+            ],
+        )
+
+
+def _wanted(load: plan.Plan) -> collections.Counter[str]:
+    """Return how many answers of each kind a load must have: the generator draws its calls from the same seed."""
+    chance = random.Random(load.seed)  # noqa: S311
+    drawn = itertools.islice(pace.choices(load, chance), load.count)
+    return collections.Counter("function-error" if index in _FAILS else "200" for index in drawn)
+
+
+def _redeploy(server: harness.Server, step: int) -> None:
+    files = {**client.bench_function("hello"), "version.txt": str(step)}
+    document = {"ZipFile": base64.b64encode(client.package(files)).decode()}
+    server.api.call("PUT", f"{client.FUNCTIONS}/hello/code", document)
+
+
+def _look(server: harness.Server, looks: dict[str, list[float]]) -> None:
+    known = server.family()
+    assert known is not None
+    own = procfs.stat(known.supervisor)
+    looks["supervisor"].append(float(procfs.pss(known.supervisor) or 0))
+    looks["zygote"].append(float(sum(procfs.pss(pid) or 0 for pid in known.zygotes)))
+    looks["descriptors"].append(float(procfs.descriptors(known.supervisor) or 0))
+    looks["threads"].append(float(own.threads if own else 0))
+    looks["workers"].append(float(len(known.workers)))
+    looks["mounts"].append(float(procfs.mounts(known.supervisor) or 0))
+    looks["cgroups"].append(float(procfs.cgroups()))
+
+
+def _measures(runs: measure.Runs, looks: dict[str, list[float]]) -> list[result.Measure]:
+    half = STEPS // 2
+    return [
+        measure.latency("soak", "the mix", runs),
+        measure.rate("soak", "the mix", runs),
+        *(
+            result.Scalar(
+                name=f"soak.growth.{name}",
+                title=f"{name}: second half of the run against the first",
+                unit="",
+                values=[max(values[half:]) / max(*values[:half], 1.0)],
+                better="lower",
+            )
+            for name, values in looks.items()
+        ),
+    ]
+
+
+def _accounts(wanted: collections.Counter[str], answers: collections.Counter[str]) -> result.Table:
+    rows = [[name, f"{wanted[name]:,}", f"{answers[name]:,}"] for name in sorted(wanted | answers)]
+    return result.Table(title="Answers", columns=["answer", "wanted", "given"], rows=rows)
