@@ -58,7 +58,7 @@ def library():
 
 def open_to_all(folder):
     for path in (folder, *folder.rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)
+        path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
 
 
 def public(tmp_path_factory):

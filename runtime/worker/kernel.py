@@ -6,6 +6,7 @@ kept, because zygote and workers-to-be have one thread and a call is over in mic
 """
 
 import ctypes
+import errno
 import os
 import platform
 import struct
@@ -110,6 +111,16 @@ def _call(name: str, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | Non
     return result
 
 
+def _is_glibc() -> bool:
+    try:
+        return os.confstr("CS_GNU_LIBC_VERSION") is not None
+    except (OSError, ValueError):
+        return False
+
+
+_GLIBC = _is_glibc()
+
+
 def fork() -> int:
     """Fork without Python's at-fork hooks, as os.fork otherwise. Only where there is, and has been, one thread.
 
@@ -128,6 +139,8 @@ def fork_into(cgroup: int) -> int:
 
     Raises OSError also where the kernel or a filter around us does not offer it.
     """
+    if not _GLIBC:
+        raise OSError(errno.ENOSYS, "clone3: another C library keeps the thread's id in another way")
     # The C library keeps the thread's id at an address that clone3 must fill in for the child: the one where the kernel
     # is to clear it at the thread's end.
     address = ctypes.c_uint64()

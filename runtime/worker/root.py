@@ -7,6 +7,7 @@ A tmpfs with read-only binds of the system's programs and libraries and of the i
 # Strings, because pathlib is one more module for every worker to carry.
 # ruff: noqa: PTH103, PTH112, PTH114, PTH115, PTH120, PTH123, PTH211
 
+import errno
 import os
 import sys
 
@@ -15,7 +16,7 @@ from runtime.worker import kernel, rights
 _STAGE = "/tmp"
 """Any folder that exists everywhere; the new root is put together over it, in our own mount namespace."""
 
-_PROGRAMS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_PROGRAMS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store")
 _ETC_FILES = (
     "/etc/ld.so.cache",
     "/etc/ld.so.conf",
@@ -42,6 +43,8 @@ _ETC_FOLDERS = (
     "/etc/crypto-policies",
 )
 _LINKS = (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"))
+_COVERED = ("/tmp", "/var/task", "/var/runtime", "/proc", "/dev", "/etc")
+"""Where no interpreter may lie: something else comes to stand there."""
 _EMPTY = ("/var/task", "/var/runtime", "/opt", "/tmp", "/proc", "/dev/shm", "/sys", "/run", "/home", "/mnt")
 
 _USERS = "root:x:0:0:root:/root:/sbin/nologin\nsbx_user1051:x:993:990::/tmp:/sbin/nologin\n"
@@ -70,6 +73,9 @@ def enter(sdk: str) -> None:
 
     The process must be in a mount namespace of its own, cut off from propagation. Raises OSError.
     """
+    for path in interpreter_folders():
+        if (path + "/").startswith(tuple(place + "/" for place in _COVERED)):
+            raise OSError(errno.EINVAL, f"the interpreter lies in {path}, which workers cannot see")
     binds = {path: kernel.clone_tree(path, recursive=True) for path in _sources()}
     devices = {path: kernel.clone_tree(path) for path in rights.DEVICES}
     if sdk:

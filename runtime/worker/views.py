@@ -1,5 +1,6 @@
 """Steps of the sandbox that settle what a worker sees: cgroup, namespaces, mounts, names."""
 
+import errno
 import fcntl
 import os
 import socket
@@ -64,6 +65,8 @@ def group(_job: Job) -> None:
 
 def mounts(job: Job) -> None:
     """Place the function's folders, /tmp and /dev/shm."""
+    if "layers" in job.order.folders and os.listdir(_FOLDERS["layers"]):  # noqa: PTH208 - no Path in a worker
+        raise OSError(errno.EBUSY, "the interpreter lies in /opt, so layers cannot be placed there")
     fds = _copies(job)
     limits = job.order.limits
     if "tmp" in job.fds:

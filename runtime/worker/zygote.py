@@ -43,6 +43,8 @@ def main(arguments: list[str]) -> NoReturn:
     step, host_view = "start", -1
     try:
         _die_with(int(parent))
+        _check_machine()
+        os.umask(0o022)  # the supervisor's may hide from workers what is made for them
         step = "namespaces"
         if mode != "bare":
             _enter_namespaces(mode, control)
@@ -64,6 +66,11 @@ def _die_with(parent: int) -> None:
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(0)  # it died before the kernel knew of our wish
+
+
+def _check_machine() -> None:
+    if kernel.MACHINE not in seccomp.ARCHITECTURES:
+        raise OSError(errno.ENOSYS, f"no numbers of system calls are known for {kernel.MACHINE}")
 
 
 def _enter_namespaces(mode: str, control: socket.socket) -> None:
@@ -132,7 +139,6 @@ class Zygote:
 
     def serve(self) -> None:
         """Serve until the control socket ends."""
-        os.umask(0o022)
         if self.setting.mode != "bare":
             self.own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self.wakeup, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)

@@ -1,5 +1,6 @@
 """The zygote and the end state of its workers, as a function sees it from inside."""
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest_asyncio
 import sabotage
 import sandbox_rig
 
-from runtime import wire
+from runtime import errors, wire
 
 STATUS = "result = dict(line.split(':\\t') for line in open('/proc/self/status').read().splitlines())"
 OTHERS = (
@@ -250,3 +251,38 @@ async def test_a_worker_killed_at_a_step_leaves_nothing(tmp_path_factory, step):
         assert await worker.ended() == ("exit", signal.SIGKILL)
         assert await worker.receive() is None
         assert type(await one.order().receive()) is wire.Confined
+
+
+async def test_a_narrow_umask_of_the_supervisor_hides_nothing_from_workers(tmp_path_factory):
+    folder = sandbox_rig.public(tmp_path_factory)
+    before = os.umask(0o077)
+    try:
+        async with sandbox_rig.rig(folder, "root" if sandbox_rig.ROOT else "user") as one:
+            worker = await one.worker()
+            assert await worker.run("import os; result = [os.listdir('/usr') != [], os.getcwd()]") == [
+                True,
+                "/var/task",
+            ]
+            assert await worker.run("import os; old = os.umask(0); os.umask(old); result = old") == 0o022
+    finally:
+        os.umask(before)
+
+
+async def test_an_interpreter_that_workers_could_not_see_is_refused(tmp_path_factory):
+    folder = sandbox_rig.public(tmp_path_factory)
+    python = interpreter_below(folder)
+    with pytest.raises(errors.IsolationError, match="the interpreter lies in"):
+        async with sandbox_rig.rig(folder, "root" if sandbox_rig.ROOT else "user", python=python):
+            pass
+
+
+def interpreter_below(folder):
+    """Return the path of an interpreter whose home, found from its own place, is the folder."""
+    (folder / "bin").mkdir()
+    python = folder / "bin" / "python3"
+    python.write_bytes(Path("/usr/bin/python3").read_bytes())
+    python.chmod(0o755)
+    (folder / "lib").mkdir()
+    library = next(Path("/usr/lib").glob("python3.1[1-9]"))
+    (folder / "lib" / library.name).symlink_to(library)
+    return str(python)
