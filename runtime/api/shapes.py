@@ -124,12 +124,19 @@ def _document(body: http.Body) -> Mapping[str, Any]:
         return {}
     try:
         # json takes no memoryview.
-        document = json.loads(bytes(body) if isinstance(body, memoryview) else body)
+        document = json.loads(bytes(body) if isinstance(body, memoryview) else body, parse_constant=_no_constant)
+        # Half a surrogate pair is JSON, but no text: it could be neither kept nor answered.
+        json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise errors.Serialization("Could not parse request body into json") from None
     if not isinstance(document, dict):
         raise errors.Serialization("Start of structure or map expected at the top of the request body")
     return document
+
+
+def _no_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which Python's parser takes for JSON."""
+    raise ValueError(name)
 
 
 _KINDS = {"string": "String", "integer": "Integer", "long": "Long", "float": "Float", "double": "Double"}

@@ -110,7 +110,7 @@ async def _replace(
 ) -> records.VersionRecord:
     """Put ``changed`` in the place of $LATEST."""
     before = function.latest
-    generation = before.generation if changed.same_content(before) else book.new_id()
+    generation = before.generation if changed.digest == before.digest else book.new_id()
     latest = dataclasses.replace(changed, revision_id=book.new_id(), generation=generation, last_modified=book.now())
     function = dataclasses.replace(function, latest=latest)
     generations: dict[str, str | None] = {}

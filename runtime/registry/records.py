@@ -55,6 +55,8 @@ class VersionRecord:
     state: str = "Active"
     update_status: str = "Successful"
     """Both as AWS names them; "" is not shown."""
+    made_from: str = ""
+    """Of a published version, the ``digest`` of the $LATEST it was made from."""
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -62,9 +64,11 @@ class VersionRecord:
         layers = [layer.code.sha256 for layer in self.layers]
         return (self.code.sha256, *layers, *([merged_name(layers)] if len(layers) > 1 else []))
 
-    def same_content(self, other: "VersionRecord") -> bool:
-        """Return whether two versions have the same code, layers and settings."""
-        return (self.code, self.layers, self.settings) == (other.code, other.layers, other.settings)
+    @property
+    def digest(self) -> str:
+        """Return a digest of code, layers and settings: equal for versions that do the same."""
+        content = [self.code.sha256, [layer.arn for layer in self.layers], self.settings]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +91,7 @@ class FunctionRecord:
     next_number: int = 1
     """Of the next version to be published; never goes back."""
     newest: str | None = None
-    """The version published last, if it still exists."""
+    """The version published last; it may be deleted."""
     aliases: Mapping[str, AliasRecord] = dataclasses.field(default_factory=dict)
     """By name."""
     tags: Mapping[str, str] = dataclasses.field(default_factory=dict)

@@ -48,7 +48,7 @@ def unchanged(book: registry.Registry, function: records.FunctionRecord) -> reco
     if function.newest is None:
         return None
     newest = book.ledger.version(function.name, function.newest)
-    same = newest is not None and newest.generation == function.latest.generation
+    same = newest is not None and newest.made_from == function.latest.digest
     return newest if same else None
 
 
@@ -61,7 +61,12 @@ def next_of(
         settings = {**settings, "Description": description}
     number = str(function.next_number)
     version = dataclasses.replace(
-        function.latest, number=number, settings=settings, revision_id=book.new_id(), last_modified=book.now()
+        function.latest,
+        number=number,
+        settings=settings,
+        revision_id=book.new_id(),
+        last_modified=book.now(),
+        made_from=function.latest.digest,
     )
     return dataclasses.replace(function, newest=number, next_number=function.next_number + 1), version
 
@@ -77,7 +82,4 @@ async def delete(book: registry.Registry, function: records.FunctionRecord, numb
             f"Unable to delete version because the following aliases reference it: [{', '.join(users)}]"
         )
     book.release(*version.packages)
-    changed = function.without(number)
-    if changed.newest == number:
-        changed = dataclasses.replace(changed, newest=None)
-    await book.ledger.save(changed, without=[number], generations={number: None})
+    await book.ledger.save(function.without(number), without=[number], generations={number: None})

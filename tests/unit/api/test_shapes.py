@@ -86,7 +86,10 @@ def test_values_of_the_wrong_type(members):
         create(**members)
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b"1", b"\xff", b"[" * 100_000, b'{"a":' * 100_000, b"NaN"])
+@pytest.mark.parametrize(
+    "body",
+    [b"{", b"[]", b"1", b"\xff", b"[" * 100_000, b'{"a":' * 100_000, b"NaN", b'{"a": Infinity}', b'{"a": "\\ud800"}'],
+)
 def test_bodies_that_are_no_object(body):
     with pytest.raises(errors.Serialization):
         parse("CreateFunction", body=body)
