@@ -1,13 +1,14 @@
 """``python -m bench SCENARIO``, ``python -m bench compare OLD NEW``."""
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from bench import compare, harness, load, report, result, scenarios, setting, summary, text
+from bench import check, client, compare, harness, load, report, result, scenarios, setting, summary, text
 
 _OPTIONS = [
     click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the result here."),
@@ -44,17 +45,12 @@ def _command(name: str, run: Callable[[setting.Setting], list[result.Result]], h
     def command(json_file: Path | None, html_file: Path | None, **options: Any) -> None:
         if options["function"] is not None and options["target"] is None:
             raise click.UsageError("--function needs --target: a server of our own has only our functions")
-        try:
+        with _errors():
             results = run(setting.Setting(**options, say=_say))
-        except (setting.Unsuitable, harness.NotReady, load.LoadFailed, OSError) as error:
-            raise click.ClickException(str(error)) from None
         _say("")
         for each in results:
             click.echo(text.rendered(each, summary.tables(each)))
-        if json_file is not None:
-            result.save(json_file, results)
-        if html_file is not None:
-            html_file.write_text(report.page(results), encoding="utf-8")
+        _write(results, json_file, html_file)
 
 
 def _all(given: setting.Setting) -> list[result.Result]:
@@ -89,6 +85,36 @@ def compare_files(old: Path, new: Path) -> None:
         click.echo(f"* {warning}")
     found = compare.compare(*files)
     click.echo(text.table(found.columns, found.rows))
+
+
+@main.command("check", help="Hold the promises of docs/performance.md against this machine; status 1 where one fails.")
+@_with_options
+@click.option("--row", "rows", type=int, multiple=True, help="Only this row of the table; may be repeated.")
+def check_promises(json_file: Path | None, html_file: Path | None, rows: tuple[int, ...], **options: Any) -> None:
+    """Measure, judge, and print what was missed."""
+    with _errors():
+        results, verdicts = check.run(setting.Setting(**options, say=_say), scenarios.ALL, frozenset(rows))
+    _say("")
+    found = check.table(verdicts)
+    click.echo(text.table(found.columns, found.rows))
+    _write(results, json_file, html_file)
+    if not all(verdict.kept for verdict in verdicts):
+        sys.exit(1)
+
+
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except (setting.Unsuitable, harness.NotReady, load.LoadFailed, client.Refused, OSError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _write(results: list[result.Result], json_file: Path | None, html_file: Path | None) -> None:
+    if json_file is not None:
+        result.save(json_file, results)
+    if html_file is not None:
+        html_file.write_text(report.page(results), encoding="utf-8")
 
 
 def _say(what: str) -> None:

@@ -7,6 +7,7 @@ from bench.scenarios import (
     cold,
     density,
     dispatch,
+    floors,
     functions,
     http,
     keepalive,
@@ -21,6 +22,7 @@ from bench.scenarios import (
 Scenario = Callable[[setting.Setting], result.Result]
 
 ALL: dict[str, Scenario] = {
+    "floors": floors.run,
     "dispatch": dispatch.run,
     "http": http.run,
     "payload": payload.run,

@@ -1,0 +1,172 @@
+"""Says whether the promises of docs/performance.md are kept: ``python -m bench check``.
+
+A promise holds on the reference machine when that is quiet. Elsewhere, or when it is not, everything is slower by some
+factor; the same factor slows the floors (``floors``), which are measured right before and right after each scenario.
+So a figure is *scaled*, by what the floor is on the reference machine over what it is here now, and the scaled figure
+must keep the promise. Bytes, shares and ratios of two figures of one run need no scaling.
+"""
+
+import dataclasses
+import statistics
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+from bench import floors, result, setting, summary, text
+
+Floor = Literal["pipe", "fork", "http", "rate", "none"]
+
+REFERENCE: dict[Floor, float] = {"pipe": 6.5e-6, "fork": 0.36e-3, "http": 18e-6, "rate": 50_000.0, "none": 1.0}
+"""Floors of the reference machine (2 cores of an AMD EPYC, virtual) when quiet, as ``python -m bench floors`` shows
+them: p50 of raw pipes, of a bare fork, of the bare HTTP server at 1 connection; its rate at 32 connections."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """One figure that is promised."""
+
+    row: int
+    """In docs/performance.md."""
+    what: str
+    scenario: str
+    floor: Floor
+    limit: float
+    """On the reference machine: at most this, or with ``least`` at least."""
+    unit: result.Unit
+    figure: Callable[[result.Result], float]
+    least: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of a promise."""
+
+    promise: Promise
+    measured: float
+    scaled: float
+
+    @property
+    def kept(self) -> bool:
+        """Whether it is kept."""
+        limit = self.promise.limit
+        return self.scaled >= limit if self.promise.least else self.scaled <= limit
+
+
+def _share(name: str, share: float) -> Callable[[result.Result], float]:
+    return lambda found: summary.typical(_distribution(found, name), share)
+
+
+def _mean(name: str) -> Callable[[result.Result], float]:
+    return lambda found: summary.mean(_scalar(found, name))
+
+
+def _ratio(over: str, under: str, share: float) -> Callable[[result.Result], float]:
+    return lambda found: _share(over, share)(found) / _share(under, share)(found)
+
+
+def _excess(over: str, under: str) -> Callable[[result.Result], float]:
+    """Return by how much the longest of one measure exceeds that of another, in the median of the runs."""
+
+    def figure(found: result.Result) -> float:
+        pairs = zip(_distribution(found, over).runs, _distribution(found, under).runs, strict=True)
+        return statistics.median(max(one.max - other.max, 0) for one, other in pairs) * 1e-9
+
+    return figure
+
+
+def _distribution(found: result.Result, name: str) -> result.Distribution:
+    return next(each for each in found.measures if each.name == name and isinstance(each, result.Distribution))
+
+
+def _scalar(found: result.Result, name: str) -> result.Scalar:
+    return next(each for each in found.measures if each.name == name and isinstance(each, result.Scalar))
+
+
+def _promise(
+    row: int, what: str, floor: Floor, limit: float, unit: result.Unit, figure: Callable[[result.Result], float],
+    *, scenario: str, least: bool = False,
+) -> Promise:  # fmt: skip
+    return Promise(
+        row=row, what=what, scenario=scenario, floor=floor, limit=limit, unit=unit, figure=figure, least=least
+    )
+
+
+PROMISES: tuple[Promise, ...] = (
+    _promise(1, "dispatch, p50", "pipe", 60e-6, "s", _share("dispatch.warm", 0.5), scenario="dispatch"),
+    _promise(1, "dispatch, p99", "pipe", 500e-6, "s", _share("dispatch.warm", 0.99), scenario="dispatch"),
+    _promise(2, "HTTP, 1 connection, p50", "http", 200e-6, "s", _share("http.c1.latency", 0.5), scenario="http"),
+    _promise(2, "HTTP, 1 connection", "rate", 5_000, "1/s", _mean("http.c1.rate"), scenario="http", least=True),
+    _promise(3, "HTTP, 32 connections", "rate", 12_000, "1/s", _mean("http.c32.rate"), scenario="http", least=True),
+    _promise(4, "cold start, p50", "fork", 3e-3, "s", _share("cold.latency", 0.5), scenario="cold"),
+    _promise(4, "cold start, p99", "fork", 10e-3, "s", _share("cold.latency", 0.99), scenario="cold"),
+    _promise(6, "0 to 1,000 workers", "fork", 4.0, "s", _mean("scale.all"), scenario="scale"),
+    _promise(7, "idle worker, PSS", "none", 2 * 2**20, "B", _mean("density.pss"), scenario="density"),
+    _promise(8, "registered function", "none", 20 * 2**10, "B", _mean("functions.memory"), scenario="functions"),
+    _promise(
+        8, "warm p50 with 10,000 functions, ratio", "none", 1.1, "",
+        _ratio("functions.many.warm", "functions.few.warm", 0.5), scenario="functions",
+    ),
+    _promise(8, "start with 10,000 functions", "fork", 3.0, "s", _mean("functions.many.start"), scenario="functions"),
+    _promise(9, "429, p99", "http", 5e-3, "s", _share("overload.refused", 0.99), scenario="overload"),
+    _promise(
+        9, "p99 beside an overload, ratio", "none", 1.5, "",
+        _ratio("overload.beside.latency", "overload.quiet.latency", 0.99), scenario="overload",
+    ),
+    _promise(
+        10, "longest stall by a scrape", "http", 5e-3, "s",
+        _excess("scrape.with.latency", "scrape.without.latency"), scenario="scrape",
+    ),
+)  # fmt: skip
+
+
+def measure_floors(seconds: float) -> dict[Floor, float]:
+    """Return the floors of this machine now."""
+    one, many = floors.http(1, seconds), floors.http(32, seconds)
+    return {
+        "pipe": summary.seconds(floors.pipe(), 0.5),
+        "fork": summary.seconds(floors.fork(100), 0.5),
+        "http": summary.seconds(one.outcomes["200"], 0.5),
+        "rate": many.good_rate,
+        "none": 1.0,
+    }
+
+
+def judge(promises: Iterable[Promise], found: result.Result, here: dict[Floor, float]) -> list[Verdict]:
+    """Hold a scenario's result against its promises; ``here`` are the floors as they were around it."""
+    verdicts = []
+    for promise in promises:
+        measured = promise.figure(found)
+        factor = REFERENCE[promise.floor] / here[promise.floor]
+        verdicts.append(Verdict(promise, measured, measured * factor))
+    return verdicts
+
+
+def run(
+    given: setting.Setting, scenarios: dict[str, Callable[[setting.Setting], result.Result]], rows: frozenset[int]
+) -> tuple[list[result.Result], list[Verdict]]:
+    """Run what the promises of these rows need (all, where there are none); return results and verdicts."""
+    results, verdicts = [], []
+    chosen = [promise for promise in PROMISES if not rows or promise.row in rows]
+    for name in dict.fromkeys(promise.scenario for promise in chosen):
+        before = measure_floors(1.0)
+        results.append(scenarios[name](given))
+        after = measure_floors(1.0)
+        here: dict[Floor, float] = {each: (before[each] + after[each]) / 2 for each in before}
+        verdicts += judge([promise for promise in chosen if promise.scenario == name], results[-1], here)
+    return results, verdicts
+
+
+def table(verdicts: Iterable[Verdict]) -> result.Table:
+    """Return the verdicts as a table."""
+    rows = [
+        [
+            f"{each.promise.row}. {each.promise.what}",
+            ("at least " if each.promise.least else "at most ") + text.quantity(each.promise.limit, each.promise.unit),
+            text.quantity(each.measured, each.promise.unit),
+            text.quantity(each.scaled, each.promise.unit),
+            "kept" if each.kept else "MISSED",
+        ]
+        for each in verdicts
+    ]
+    return result.Table(
+        title="Promises", columns=["promise", "limit", "measured", "scaled to the reference", ""], rows=rows
+    )
