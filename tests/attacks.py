@@ -31,6 +31,11 @@ def source(text):
     return PRELUDE + textwrap.dedent(text)
 
 
+def _maps():
+    texts = {"setgroups": "deny", "uid_map": f"0 {os.getuid()} 1", "gid_map": f"0 {os.getgid()} 1"}
+    return "\n".join(f"open('/proc/self/{name}', 'w').write({text!r})" for name, text in texts.items())
+
+
 def on_the_host(text, *, privileged=False):
     """Run an attack in a process of its own that nothing confines; return what a worker's ``attempt`` would.
 
@@ -38,8 +43,11 @@ def on_the_host(text, *, privileged=False):
     """
     program = source(text)
     if privileged:
-        flags = 0x20000 | 0x8000000 | 0x4000000 | 0x40000000 | (0 if os.geteuid() == 0 else 0x10000000)
-        program = f"{PRELUDE}\nif libc.unshare({flags}): raise OSError('unshare')\n{program}"
+        flags = 0x20000 | 0x8000000 | 0x4000000 | 0x40000000
+        if os.geteuid() == 0:
+            program = f"{PRELUDE}\nassert libc.unshare({flags}) == 0\n{program}"
+        else:
+            program = f"{PRELUDE}\nassert libc.unshare({flags | 0x10000000}) == 0\n{_maps()}\n{program}"
     runner = (
         "import json, sys\n"
         "scope = {}\n"

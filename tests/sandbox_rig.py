@@ -57,7 +57,7 @@ def library():
 
 
 def open_to_all(folder):
-    for path in (folder, *folder.rglob("*")):
+    for path in (folder, *(one for one in folder.rglob("*") if not one.is_symlink())):
         path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
 
 

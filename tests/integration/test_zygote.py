@@ -149,8 +149,8 @@ async def test_its_environment_is_what_it_was_given_even_at_exec(rig):
     environment = await worker.run("import os; result = dict(os.environ)")
     assert environment["GREETING"] == "hello"
     assert "HOME" not in environment
-    pid = sandbox_rig.pid_of(await worker.listener.pidfd)
-    assert environment_at_exec(pid) == b""
+    if sandbox_rig.ROOT:  # an opaque process is for root's eyes only
+        assert environment_at_exec(sandbox_rig.pid_of(await worker.listener.pidfd)) == b""
 
 
 async def test_what_was_left_out_is_told(rig):

@@ -47,13 +47,12 @@ CALLS = {
                "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsmount": 432, "mount_setattr": 442, "bpf": 321,
                "perf_event_open": 298, "userfaultfd": 323, "keyctl": 250, "add_key": 248, "request_key": 249,
                "process_vm_readv": 310, "process_vm_writev": 311, "pidfd_getfd": 438, "kcmp": 312,
-               "name_to_handle_at": 303, "mknodat": 259, "vmsplice": 278, "swapon": 167, "syslog": 103,
-               "modify_ldt": 154},
+               "name_to_handle_at": 303, "mknodat": 259, "vmsplice": 278},
     "aarch64": {"ptrace": 117, "unshare": 97, "setns": 268, "mount": 40, "umount2": 39, "pivot_root": 41, "chroot": 51,
                 "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsmount": 432, "mount_setattr": 442, "bpf": 280,
                 "perf_event_open": 241, "userfaultfd": 282, "keyctl": 219, "add_key": 217, "request_key": 218,
                 "process_vm_readv": 270, "process_vm_writev": 271, "pidfd_getfd": 438, "kcmp": 272,
-                "name_to_handle_at": 264, "mknodat": 33, "vmsplice": 75, "swapon": 224, "syslog": 116},
+                "name_to_handle_at": 264, "mknodat": 33, "vmsplice": 75},
 }.get(platform.machine(), {})  # fmt: skip
 
 
