@@ -58,7 +58,9 @@ class Api:
         self._clock = clock
         self._links = links or downloads.Links()
 
-    async def handle(self, method: str, raw_path: str, query: str, headers: Mapping[str, str], body: bytes) -> Response:
+    async def handle(
+        self, method: str, raw_path: str, query: str, headers: Mapping[str, str], body: http.Body
+    ) -> Response:
         """Answer one request. ``headers`` have lower-case names; path and query are as on the wire."""
         request_id = str(uuid.uuid4())
         try:

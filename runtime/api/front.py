@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 class ControlPlane(Protocol):
     """Answers every operation of the Lambda API but Invoke."""
 
-    async def handle(self, method: str, path: str, query: str, headers: Mapping[str, str], body: http.Body) -> Reply:
+    async def handle(self, method: str, path: str, query: str, headers: Mapping[str, str], body: http.Body, /) -> Reply:
         """Return the reply to a request."""
 
 

@@ -1,6 +1,7 @@
 """The server's own pages: health, metrics, and functions' logs for the command line."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -15,17 +16,37 @@ WAIT_LIMIT_S = 60.0
 class Event(Protocol):
     """A log event."""
 
-    timestamp_ms: int
-    stream: str
-    message: str
-    platform: bool
+    @property
+    def timestamp_ms(self) -> int:
+        """Unix time in milliseconds."""
+
+    @property
+    def stream(self) -> str:
+        """The log stream's name."""
+
+    @property
+    def message(self) -> str:
+        """Its text."""
+
+    @property
+    def platform(self) -> bool:
+        """Whether the platform wrote it, not the function."""
 
 
 class LogPage(Protocol):
     """Some log events, and where the next ones begin."""
 
-    events: Sequence[Event]
-    cursor: str
+    @property
+    def events(self) -> Sequence[Event]:
+        """In the order in which they were written."""
+
+    @property
+    def cursor(self) -> str:
+        """Where the next page begins."""
+
+    @property
+    def at_end(self) -> bool:
+        """Whether there was nothing more to read."""
 
 
 class Logs(Protocol):
@@ -82,12 +103,10 @@ class Pages:
             limit = min(int(query.get("limit", "1000")), LOG_LIMIT)
             wait_s = min(float(query.get("wait", "0")), WAIT_LIMIT_S)
             page = await self._logs.read(group, after, limit)
-            if not page.events and wait_s > 0:
-                try:
+            if page.at_end and not page.events and wait_s > 0:
+                with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
                         await self._logs.wait(group, page.cursor)
-                except TimeoutError:
-                    pass
                 page = await self._logs.read(group, page.cursor, limit)
         except ValueError as error:
             raise errors.InvalidParameterValue(f"after, limit or wait is not valid: {error}") from None
@@ -100,4 +119,4 @@ class Pages:
             }
             for event in page.events
         ]
-        return front.as_json({"events": events, "cursor": page.cursor})
+        return front.as_json({"events": events, "cursor": page.cursor, "at_end": page.at_end})

@@ -1,26 +1,20 @@
-"""Starts worker processes for the pool, and holds what each is confined by.
-
-What a worker holds (cgroup, mounts, uid) is taken at its launch and given back at its end, by one object, so that
-nothing is left however it ends.
-"""
+"""Starts worker processes for the pool: places an order at the zygote of the version's runtime."""
 
 import asyncio
 import dataclasses
 import os
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+import signal
+from collections.abc import Callable, Mapping
 
 import psutil
 
-from runtime import model, wire
-from runtime.pool import cgroups, environment, memory_class, process, spawner, uids, zygotes
+from runtime import errors, model, wire
+from runtime.pool import environment, holding, process, spawner, zygotes
 
-_RLIMITS = {"NOFILE": 1024, "CORE": 0}
+_RLIMITS = {"NOFILE": 1024}
+"""docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: file descriptors."""
+_HOSTNAME = "169-254-100-1"
 _MB = 1024 * 1024
-SPARE_GROUPS = 16
-"""Clean cgroups kept ready: a group from the stock costs microseconds, a new one 170."""
-_STILL_DYING_S = 0.01
-"""How long to wait for killed processes to leave their cgroups."""
 _READING_AGE_S = 0.05
 """How long a reading of the host's free memory is believed."""
 
@@ -32,7 +26,7 @@ class Plan:
     mode: str
     """Of the zygotes; in "bare" there are no mount namespaces, and workers see the host's paths."""
     skip: Mapping[str, str]
-    """Controls that this machine cannot give, with reasons."""
+    """Controls that orders leave out, with reasons."""
     sdk: str
     """Folder that functions see as /var/runtime."""
     region: str
@@ -40,45 +34,31 @@ class Plan:
     """What every function's environment holds besides AWS's variables: credentials, endpoints."""
     host_memory_bytes: int
     """Memory in use on the host from which on no worker is started."""
-    cpu_mode: cgroups.CpuMode
 
 
 class Launcher:
     """The real launcher; implements ``process.Launcher``."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        forks: zygotes.Zygotes,
-        groups: cgroups.Backend,
-        ids: uids.Uids,
-        spawn_task: Callable[[Coroutine[Any, Any, None]], object],
-    ) -> None:
-        """``spawn_task`` runs a coroutine that never raises as a task with a parent."""
+    def __init__(self, plan: Plan, forks: zygotes.Zygotes, holdings: holding.Holdings) -> None:
         self.plan = plan
         self.forks = forks
-        self.groups = groups
-        self.ids = ids
+        self._holdings = holdings
         self._room = True
         self._room_until = 0.0
         self._loop = asyncio.get_running_loop()
-        self._spawn_task = spawn_task
-        self._released = False
-        self._recycled = asyncio.Event()
-        self._recycled.set()
-        self._closing = False
 
     def launch(
         self, slot_id: int, version: model.Version, fds: tuple[int, int, int], listener: process.Listener
     ) -> "Started":
         """Start a worker's process; see ``process.Launcher``."""
-        started = Started(self, slot_id, version, fds, listener)
         try:
-            self.forks.place(version.runtime, started)
+            held = self._holdings.take(version)
         except BaseException:
-            started.placed()
-            started.release()
+            for fd in fds:
+                os.close(fd)
             raise
+        started = Started(self, slot_id, version, fds, listener, held)
+        held.furnish(started.place)
         return started
 
     def has_room(self) -> bool:
@@ -115,44 +95,15 @@ class Launcher:
             stream,
         )
 
-    def release(self, group: cgroups.Group, function_name: str) -> None:
-        """Take back what a worker held; its cgroup is cleaned later, in a thread."""
-        self.groups.release(group)
-        self.ids.give_back(function_name)
-        self._released = True
-        if self._recycled.is_set() and not self._closing:
-            self._recycled.clear()
-            self._spawn_task(self._recycle())
-
-    async def close(self) -> None:
-        """Remove every cgroup; the workers must be gone."""
-        self._closing = True
-        await self._recycled.wait()
-        await asyncio.to_thread(self.groups.close)
-
-    async def _recycle(self) -> None:
-        try:
-            while self._released and not self._closing:
-                self._released = False
-                while await asyncio.to_thread(self.groups.recycle, SPARE_GROUPS) and not self._closing:
-                    await asyncio.sleep(_STILL_DYING_S)
-        finally:
-            self._recycled.set()
-
-    def limits(self, version: model.Version) -> cgroups.Limits:
-        """Return what a worker of a version may use."""
-        return cgroups.Limits(
-            memory_bytes=version.memory_mb * _MB,
-            pids=memory_class.PIDS,
-            cpu_share=version.memory_mb / memory_class.CORE_MB,
-            cpu_mode=self.plan.cpu_mode,
-        )
+    def soon(self, call: Callable[..., None], *arguments: object) -> None:
+        """Call something in the loop's next turn."""
+        self._loop.call_soon(call, *arguments)
 
 
 class Started:
     """One worker's process and what is held for it; implements ``process.Process`` and ``zygotes.Ordered``."""
 
-    __slots__ = ("_fds", "_group", "_listener", "_owner", "_slot_id", "_uid", "_version", "missing")
+    __slots__ = ("_fds", "_held", "_listener", "_owner", "_slot_id", "_version", "doomed", "missing")
 
     def __init__(
         self,
@@ -161,46 +112,56 @@ class Started:
         version: model.Version,
         fds: tuple[int, int, int],
         listener: process.Listener,
+        held: holding.Holding,
     ) -> None:
         self._owner = owner
         self._slot_id = slot_id
         self._version = version
         self._fds = fds
         self._listener = listener
+        self._held = held
         self.missing: dict[str, str] = {}
-        self._uid = owner.ids.take(version.function_name)
+        self.doomed = False
+        """Killed; where its order was not placed yet, it never will be."""
+
+    def place(self) -> None:
+        """Place the order, now that all is there for it."""
         try:
-            self._group = owner.groups.acquire(owner.limits(version))
-        except BaseException:
-            owner.ids.give_back(version.function_name)
-            raise
+            self._owner.forks.place(self._version.runtime, self)
+        except errors.WorkerLost as error:
+            self.placed()
+            self._owner.soon(self._listener.process_failed, "zygote", error.message)
 
     # zygotes.Ordered
 
     def order(self) -> spawner.Order:
         """Return what the zygote is to do."""
-        version, owner = self._version, self._owner
+        version, held = self._version, self._held
         request_fd, response_fd, log_fd = self._fds
         return spawner.Order(
             slot=self._slot_id,
-            uid=self._uid,
-            gid=self._uid,
-            hostname="169-254-100-1",
+            uid=held.uid,
+            gid=held.uid,
+            hostname=_HOSTNAME,
             request_fd=request_fd,
             response_fd=response_fd,
             log_fd=log_fd,
             code=version.code_path,
             layers=version.layer_path,
-            cgroup_fds=self._group.join_fds,
+            tmp=held.folder,
+            tmp_fd=held.image.fd if held.image is not None else None,
+            netns_fd=held.netns_fd,
+            cgroup_fds=held.group.join_fds,
             limits={**_RLIMITS, "tmp_bytes": version.ephemeral_storage_mb * _MB},
-            skip=owner.plan.skip,
+            skip=self._owner.plan.skip,
         )
 
     def placed(self) -> None:
-        """Close the child's ends of the pipes: the child has its own."""
+        """Close what the child has now for itself."""
         for fd in self._fds:
             os.close(fd)
         self._fds = (-1, -1, -1)
+        self._held.settle()
 
     def on_spawned(self, pidfd: int) -> None:
         """Hear that the process exists."""
@@ -215,23 +176,24 @@ class Started:
 
     def on_lost(self) -> None:
         """Pass on that it went with its zygote: killed, as far as anyone can tell."""
-        self._listener.process_exited(9)
+        self._listener.process_exited(signal.SIGKILL)
 
     # process.Process
 
     def kill(self) -> None:
         """Kill it and everything it started: the process is pid 1 of its namespace."""
+        self.doomed = True
         self._owner.forks.kill(self._version.runtime, self._slot_id)
-        self._group.kill()
+        self._held.group.kill()
 
     def memory_peak(self) -> int:
         """Return the most memory it has used so far, in bytes."""
-        return self._group.peak_bytes()
+        return self._held.group.peak_bytes()
 
     def ran_out_of_memory(self) -> bool:
         """Return whether the kernel killed something of it for want of memory."""
-        return self._group.oom_kills() > 0
+        return self._held.group.oom_kills() > 0
 
     def release(self) -> None:
-        """Give back the cgroup and the uid."""
-        self._owner.release(self._group, self._version.function_name)
+        """Give back what it held."""
+        self._held.give_back()

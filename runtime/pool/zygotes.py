@@ -11,6 +11,9 @@ from runtime.pool import spawner
 class Ordered(spawner.Listener, Protocol):
     """Who wants a process."""
 
+    doomed: bool
+    """Not wanted any more: an order that was not placed yet need not be."""
+
     def order(self) -> spawner.Order:
         """Return the order; asked for once, when it can be placed."""
 
@@ -116,7 +119,10 @@ class _Zygote:
 
     def _order(self, ordered: Ordered) -> None:
         try:
-            self.spawner.spawn(ordered.order(), ordered)
+            if ordered.doomed:
+                ordered.on_lost()
+            else:
+                self.spawner.spawn(ordered.order(), ordered)
         finally:
             ordered.placed()
 

@@ -124,7 +124,7 @@ class Listener(observer.Silent):
     def worker_failed(self, version, cause):
         self.failures.append(cause)
 
-    def log_written(self, version, stream, data):
+    def log_written(self, version, stream, data, *, platform=False):
         self.logs += data
 
 

@@ -1,0 +1,166 @@
+"""What is held for one worker while it lives: a uid, a cgroup, a /tmp, a network; taken together, given back together.
+
+``Stores`` are where they come from. Nothing here waits: a /tmp that must be made first is handed over when it is made.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from runtime import model
+from runtime.pool import cgroups, loop_image, memory_class, scratch, uids
+from runtime.pool.network import netns
+
+SPARE_GROUPS = 16
+"""Clean cgroups kept ready: a group from the stock costs microseconds, a new one 170."""
+
+_STILL_DYING_S = 0.01
+"""How long to wait for killed processes to leave their cgroups."""
+_MB = 1024 * 1024
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Where what workers hold comes from; None: this machine, or the settings, have none."""
+
+    groups: cgroups.Backend
+    cpu_mode: cgroups.CpuMode
+    ids: uids.Uids
+    images: scratch.Store | None = None
+    networks: netns.Namespaces | None = None
+    private: Path | None = None
+    """Where workers without a mount namespace get folders of their own for /tmp."""
+
+
+class Holdings:
+    """Hands out what workers hold and takes it back; use from one event loop."""
+
+    def __init__(self, sources: Sources, spawn_task: Callable[[Coroutine[Any, Any, None]], object]) -> None:
+        """``spawn_task`` runs a coroutine that never raises as a task with a parent."""
+        self.sources = sources
+        self._spawn_task = spawn_task
+        self._released = False
+        self._recycled = asyncio.Event()
+        self._recycled.set()
+        self._closing = False
+
+    def take(self, version: model.Version) -> "Holding":
+        """Return what one worker of a version is to hold, but for its /tmp; raise WorkerLost or OSError without it."""
+        uid = self.sources.ids.take(version.function_name)
+        try:
+            group = self.sources.groups.acquire(self.limits(version))
+        except BaseException:
+            self.sources.ids.give_back(version.function_name)
+            raise
+        return Holding(self, version, uid, group)
+
+    def limits(self, version: model.Version, *, tmpfs: bool = False) -> cgroups.Limits:
+        """Return what a worker may use; a ``tmpfs`` is charged to its memory, which is raised by its size."""
+        memory_mb = version.memory_mb + (version.ephemeral_storage_mb if tmpfs else 0)
+        return cgroups.Limits(
+            memory_bytes=memory_mb * _MB,
+            pids=memory_class.PIDS,
+            cpu_share=version.memory_mb / memory_class.CORE_MB,
+            cpu_mode=self.sources.cpu_mode,
+        )
+
+    def give_back(self, holding: "Holding") -> None:
+        """Take back what a dead worker held; what takes time is done in threads."""
+        sources = self.sources
+        sources.groups.release(holding.group)
+        if holding.image is not None and sources.images is not None:
+            sources.images.discard(holding.image)
+        if holding.folder is not None:
+            self._spawn_task(_remove(holding.folder))
+        sources.ids.give_back(holding.function_name)
+        self._released = True
+        if self._recycled.is_set() and not self._closing:
+            self._recycled.clear()
+            self._spawn_task(self._recycle())
+
+    async def close(self) -> None:
+        """Remove every cgroup, image and namespace; the workers must be gone."""
+        self._closing = True
+        await self._recycled.wait()
+        await asyncio.to_thread(self.sources.groups.close)
+        if self.sources.images is not None:
+            await asyncio.to_thread(self.sources.images.close)
+        if self.sources.networks is not None:
+            await asyncio.to_thread(self.sources.networks.close)
+
+    async def _recycle(self) -> None:
+        try:
+            while self._released and not self._closing:
+                self._released = False
+                await self._empty()
+        finally:
+            self._recycled.set()
+
+    async def _empty(self) -> None:
+        """Clean the cgroups that were given back; the kernel does not tell when the killed have left them."""
+        while await asyncio.to_thread(self.sources.groups.recycle, SPARE_GROUPS) and not self._closing:  # noqa: ASYNC110
+            await asyncio.sleep(_STILL_DYING_S)
+
+
+class Holding:
+    """What one worker holds."""
+
+    __slots__ = ("_owner", "_version", "folder", "group", "image", "netns_fd", "uid")
+
+    def __init__(self, owner: Holdings, version: model.Version, uid: int, group: cgroups.Group) -> None:
+        self._owner = owner
+        self._version = version
+        self.uid = uid
+        self.group = group
+        self.image: loop_image.Image | None = None
+        self.folder: str | None = None
+        networks = owner.sources.networks
+        self.netns_fd = networks.take() if networks is not None else None
+
+    @property
+    def function_name(self) -> str:
+        """Return the function that the uid is for."""
+        return self._version.function_name
+
+    def furnish(self, then: Callable[[], None]) -> None:
+        """Get a /tmp, and call ``then``: at once, or as soon as it is there."""
+        store = self._owner.sources.images
+
+        def use(made: loop_image.Image | OSError) -> None:
+            if isinstance(made, OSError):
+                self.group.limit(self._owner.limits(self._version, tmpfs=True))
+            else:
+                self.image = made
+            then()
+
+        if self._owner.sources.private is not None:
+            self.folder = tempfile.mkdtemp(prefix="tmp-", dir=self._owner.sources.private)
+            if os.geteuid() == 0:
+                os.chown(self.folder, self.uid, self.uid)
+            then()
+        elif store is None:
+            use(OSError("there is no store of images"))
+        else:
+            store.take(self._version.ephemeral_storage_mb, use)
+
+    def settle(self) -> None:
+        """Let go of what only the start needed."""
+        if self.netns_fd is not None:
+            os.close(self.netns_fd)
+            self.netns_fd = None
+
+    def give_back(self) -> None:
+        """Give all of it back; once, when the worker is gone."""
+        self.settle()
+        self._owner.give_back(self)
+
+
+async def _remove(folder: str) -> None:
+    with contextlib.suppress(OSError):
+        await asyncio.to_thread(shutil.rmtree, folder)

@@ -1,0 +1,318 @@
+"""The composition root: builds the rooms in their order, runs them under one TaskGroup, and takes them down.
+
+Up: the state folder (locked: one supervisor each), the probe of the sandbox, the registry, the zygotes and the pool,
+the invoker, the API, the socket. Down, on SIGTERM or SIGINT: stop accepting, let calls in flight finish for at most
+``pool.drain_timeout_s``; then kill workers and zygotes, flush the logs, close the store. A second signal skips the
+wait.
+"""
+
+import asyncio
+import base64
+import contextlib
+import datetime as dt
+import fcntl
+import gc
+import importlib.util
+import json
+import os
+import random
+import resource
+import secrets
+import shutil
+import signal
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import psutil
+import uvloop
+
+from runtime import config, errors, model
+from runtime.api import context, control, front, invocations, pages, server
+from runtime.invoke import admission, invoker
+from runtime.pool import (
+    cgroups,
+    environment,
+    holding,
+    isolation,
+    launcher,
+    pool,
+    scratch,
+    sdk,
+    spawner,
+    uids,
+    zygotes,
+)
+from runtime.pool.network import netns, nftables
+from runtime.registry import code, ledger, names, registry, sqlite, unpacking
+from runtime.telemetry import telemetry
+
+Announce = Callable[[str, str], None]
+"""Called once the server listens, with its URL and one line about what is confined."""
+
+_PACKAGES = ("runtime", "msgpack", "simplejson")
+"""What a zygote imports of ours."""
+_MEMORY_SHARE = 0.8
+"""Of the host's memory, what may be in use before no more workers are started, where nothing else is set."""
+_MB = 1024 * 1024
+_FUNCTIONS = "/2015-03-31/functions"
+
+
+def main(settings: config.Settings, examples: Sequence[Mapping[str, Any]], announce: Announce) -> int:
+    """Run the server until it is told to stop; return the exit status.
+
+    ``examples`` are inputs of CreateFunction, for functions that are made where their names are free. Raises
+    HotforkError where the server cannot start.
+    """
+    _raise_descriptor_limit()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            return runner.run(_Supervisor(settings).run(examples, announce))
+        except* errors.HotforkError as group:
+            raise _first(group) from None
+
+
+def _first(group: BaseExceptionGroup[errors.HotforkError]) -> errors.HotforkError:
+    """Return the error that a task group wrapped."""
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+
+
+class _Supervisor:
+    """One server, from its start to its end; what is built first is taken down last."""
+
+    def __init__(self, settings: config.Settings) -> None:
+        self._settings = settings
+        self._up = contextlib.AsyncExitStack()
+        self._tasks: asyncio.TaskGroup
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def run(self, examples: Sequence[Mapping[str, Any]], announce: Announce) -> int:
+        """Serve until told to stop."""
+        settings = self._settings
+        stop = _Signals()
+        async with self._up:
+            _own(settings.state_dir, self._up)
+            report = await asyncio.to_thread(isolation.probe, settings.isolation)
+            functions_ = await self._registry()
+            listener = telemetry.Telemetry(settings)
+            listener.start()
+            self._up.callback(listener.close)
+            self._tasks = await self._up.enter_async_context(asyncio.TaskGroup())
+            self._up.callback(self._cancel_tasks)
+            packages = await asyncio.to_thread(sdk.folder, settings.state_dir / "sdk")
+            forks = zygotes.Zygotes(_zygote_settings(settings, report.mode, packages), self._spawn)
+            workers = await self._pool(forks, report, packages, listener)
+            places = admission.Admission(settings.pool.account_concurrency)
+            functions_.subscribe(lambda change: _follow(change, functions_, places, workers))
+            runner = invoker.Invoker(functions_, places, workers, listener, sample=random.random)
+            options = context.Options(
+                interpreters=tuple(forks.runtimes), account_concurrency=settings.pool.account_concurrency
+            )
+            api = control.Api(functions_, options)
+            invoke = invocations.Invocations(runner, functions_.site)
+            own_pages = pages.Pages(
+                listener.logs,
+                lambda name: functions_.version(name, None).log_group,
+                listener.exposition,
+                lambda: {"ready": forks.ready, "workers": workers.statistics(), "isolation": report.document()},
+            )
+            http = server.Server(front.Front(invoke, api, own_pages.by_path(), self._spawn))
+            self._up.push_async_callback(http.close)
+            await _deploy(examples, api)
+            for runtime in settings.preload_interpreters:
+                await forks.preload(runtime)
+            await http.listen(settings.host, settings.port)
+            # What lives now lives on: the collector need not walk over it again.
+            gc.collect()
+            gc.freeze()
+            announce(f"http://{settings.host}:{http.port}", report.summary())
+            await stop.asked.wait()
+            await self._drain(http, workers, stop)
+        return 0
+
+    async def _registry(self) -> registry.Registry:
+        settings = self._settings
+        packages = code.CodeStore(settings.state_dir / "code", unpacking.unpack)
+        site = names.Site(region=settings.region, account_id=settings.account_id)
+        functions_ = registry.Registry(sqlite.SqliteStore(settings.state_dir / "hotfork.db"), packages, site)
+        self._up.callback(functions_.close)
+        await functions_.collect(everything=True)
+        return functions_
+
+    async def _pool(
+        self, forks: zygotes.Zygotes, report: isolation.Report, packages: Path, listener: telemetry.Telemetry
+    ) -> pool.Pool:
+        settings = self._settings
+        networks, shared_network = await self._networks(report)
+        sources = holding.Sources(
+            groups=cgroups.open_backend(),
+            cpu_mode=cgroups.CpuMode(settings.sandbox.cpu),
+            ids=uids.Uids(settings.sandbox.uid_base, settings.sandbox.uid_count),
+            images=_scratch(settings.state_dir, report),
+            networks=networks,
+            private=_private(settings.state_dir) if report.mode == "bare" else None,
+        )
+        holdings = holding.Holdings(sources, self._spawn)
+        self._up.push_async_callback(holdings.close)
+        self._up.push_async_callback(forks.close)
+        plan = launcher.Plan(
+            mode=report.mode,
+            skip={**report.skip, **shared_network},
+            sdk=str(packages),
+            region=settings.region,
+            extra_environment={},
+            host_memory_bytes=settings.pool.host_memory_mb * _MB or int(psutil.virtual_memory().total * _MEMORY_SHARE),
+        )
+        workers = pool.Pool(
+            launcher.Launcher(plan, forks, holdings),
+            listener,
+            new_stream=_new_stream,
+            idle_ttl_s=settings.pool.idle_ttl_s,
+            init_timeout_s=settings.pool.init_timeout_s,
+            max_invocations=settings.pool.max_invocations,
+        )
+        self._up.push_async_callback(workers.close)
+        return workers
+
+    async def _networks(self, report: isolation.Report) -> tuple[netns.Namespaces | None, dict[str, str]]:
+        """Return the store of namespaces, or what to leave out because functions share the host's network.
+
+        Raises IsolationError where the mode that was asked for cannot be enforced.
+        """
+        wanted = self._settings.sandbox.network
+        can_egress = report.control("egress").engaged
+        if wanted == "egress" and not can_egress:
+            raise errors.IsolationError(f"network egress cannot be enforced: {report.control('egress').why}")
+        if wanted == "host":
+            return None, {"network": "the settings give functions the host's network"}
+        if wanted == "egress" or (wanted == "auto" and can_egress):
+            ids = self._settings.sandbox
+            rules = await asyncio.to_thread(nftables.Egress, range(ids.uid_base, ids.uid_base + ids.uid_count))
+            self._up.callback(rules.close)
+            return None, {"network": "functions reach the Internet and nothing nearer: nftables rules on their uids"}
+        if report.mode == "root" and report.control("network").engaged:
+            return netns.Namespaces(), {}
+        return None, {}
+
+    async def _drain(self, http: server.Server, workers: pool.Pool, stop: "_Signals") -> None:
+        """Let what is in flight finish, until the time is up or a second signal comes."""
+        http.stop_accepting()
+        limit = self._settings.pool.drain_timeout_s
+        waiting = self._tasks.create_task(stop.asked_again.wait())
+        draining = self._tasks.create_task(_drained(http, workers, limit))
+        await asyncio.wait((waiting, draining), return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        draining.cancel()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._tasks.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    def _cancel_tasks(self) -> None:
+        for task in self._running:
+            task.cancel()
+
+
+def _zygote_settings(settings: config.Settings, mode: str, packages: Path) -> dict[str, spawner.Settings]:
+    """Return what the zygote of each runtime is made of."""
+    library = tuple(dict.fromkeys(str(_folder_of(name)) for name in _PACKAGES))
+    return {
+        runtime: spawner.Settings(python=os.path.realpath(python), library=library, sdk=str(packages), mode=mode)
+        for runtime, python in config.find_interpreters(settings.interpreters, os.environ).items()
+    }
+
+
+class _Signals:
+    """What SIGTERM and SIGINT ask for."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.asked_again = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._heard)
+
+    def _heard(self) -> None:
+        (self.asked_again if self.asked.is_set() else self.asked).set()
+
+
+async def _drained(http: server.Server, workers: pool.Pool, limit_s: float) -> None:
+    await http.drain(limit_s)
+    await workers.drain(limit_s)
+
+
+def _follow(
+    change: ledger.Changed, functions_: registry.Registry, places: admission.Admission, workers: pool.Pool
+) -> None:
+    """Let a change of a function take effect: its old workers go, its reserved concurrency counts."""
+
+    def keep(key: model.WorkerKey) -> bool:
+        return change.generations.get(key.version, key.generation) == key.generation
+
+    workers.retire(change.function_name, keep=keep)
+    record = functions_.ledger.function(change.function_name)
+    places.reserve(change.function_name, record.reserved_concurrency if record else None)
+
+
+async def _deploy(examples: Sequence[Mapping[str, Any]], api: control.Api) -> None:
+    """Create the example functions whose names are free, as any caller would."""
+    for example in examples:
+        code_ = {"ZipFile": base64.b64encode(example["Code"]["ZipFile"]).decode()}
+        body = json.dumps({**example, "Code": code_}).encode()
+        status, _, answer = await api.handle("POST", _FUNCTIONS, "", {"content-type": "application/json"}, body)
+        if status not in (HTTPStatus.CREATED, HTTPStatus.CONFLICT):
+            raise errors.ConfigError(f"example {example['FunctionName']}: {answer.decode(errors='replace')}")
+
+
+def _own(state_dir: Path, up: contextlib.AsyncExitStack) -> None:
+    """Make the state folder, and hold it as long as the server lives: two servers on one folder would lose events."""
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise errors.ConfigError(f"state_dir {state_dir}: {error.strerror}; choose another with --state-dir") from None
+    up.callback(os.close, lock)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise errors.ConfigError(
+            f"another hotfork server runs on {state_dir}: stop it, or choose another folder with --state-dir"
+        ) from None
+
+
+def _scratch(state_dir: Path, report: isolation.Report) -> scratch.Store | None:
+    """Return the store of images for /tmp, where this machine can have one."""
+    if not report.control("scratch").engaged:
+        return None
+    folder = state_dir / "scratch"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return scratch.Store(folder)
+
+
+def _private(state_dir: Path) -> Path:
+    """Return an empty folder for the /tmp of workers without a mount namespace; others may only pass through."""
+    folder = state_dir / "tmp"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o711)
+    state_dir.chmod(0o711)
+    return folder
+
+
+def _folder_of(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent.parent
+
+
+def _new_stream(version: model.Version) -> str:
+    return environment.stream_name(version, dt.datetime.now(dt.UTC).date(), secrets.token_hex(16))
+
+
+def _raise_descriptor_limit() -> None:
+    """Take all the descriptors that may be had: a worker needs about ten of the supervisor's."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
