@@ -46,7 +46,7 @@ from runtime.pool import (
 )
 from runtime.pool.network import netns, nftables
 from runtime.registry import code, ledger, names, registry, sqlite, unpacking
-from runtime.telemetry import telemetry
+from runtime.telemetry import families, telemetry
 
 Announce = Callable[[str, str], None]
 """Called once the server listens, with its URL and one line about what is confined."""
@@ -105,7 +105,7 @@ class _Supervisor:
             forks = zygotes.Zygotes(_zygote_settings(settings, report.mode, packages), self._spawn)
             workers = await self._pool(forks, report, packages, listener)
             places = admission.Admission(settings.pool.account_concurrency)
-            functions_.subscribe(lambda change: _follow(change, functions_, places, workers))
+            functions_.subscribe(lambda change: _follow(change, functions_, places, workers, listener))
             runner = invoker.Invoker(functions_, places, workers, listener, sample=random.random)
             options = context.Options(
                 interpreters=tuple(forks.runtimes), account_concurrency=settings.pool.account_concurrency
@@ -118,12 +118,19 @@ class _Supervisor:
                 listener.exposition,
                 lambda: {"ready": forks.ready, "workers": workers.statistics(), "isolation": report.document()},
             )
-            http = server.Server(front.Front(invoke, api, own_pages.by_path(), self._spawn))
+            application = front.Front(invoke, api, own_pages.by_path(), self._spawn)
+            http = server.Server(application)
             self._up.push_async_callback(http.close)
             await _deploy(examples, api)
             for runtime in settings.preload_interpreters:
                 await forks.preload(runtime)
             await http.listen(settings.host, settings.port)
+            watch = listener.metrics.watch
+            watch(families.ZYGOTES, forks.counts)
+            watch(families.ISOLATION_LEVEL, lambda: report.level)
+            watch(families.ISOLATION_CONTROL, lambda: {one.name: int(one.engaged) for one in report.controls})
+            watch(families.HTTP_CONNECTIONS, lambda: http.connections)
+            watch(families.HTTP_REQUESTS, lambda: application.requests)
             # What lives now lives on: the collector need not walk over it again.
             gc.collect()
             gc.freeze()
@@ -245,7 +252,11 @@ async def _drained(http: server.Server, workers: pool.Pool, limit_s: float) -> N
 
 
 def _follow(
-    change: ledger.Changed, functions_: registry.Registry, places: admission.Admission, workers: pool.Pool
+    change: ledger.Changed,
+    functions_: registry.Registry,
+    places: admission.Admission,
+    workers: pool.Pool,
+    listener: telemetry.Telemetry,
 ) -> None:
     """Let a change of a function take effect: its old workers go, its reserved concurrency counts."""
 
@@ -255,6 +266,8 @@ def _follow(
     workers.retire(change.function_name, keep=keep)
     record = functions_.ledger.function(change.function_name)
     places.reserve(change.function_name, record.reserved_concurrency if record else None)
+    if record is None:
+        listener.forget(change.function_name, f"/aws/lambda/{change.function_name}")
 
 
 async def _deploy(examples: Sequence[Mapping[str, Any]], api: control.Api) -> None:

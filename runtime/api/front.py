@@ -42,9 +42,12 @@ class Front:
         self._control = control
         self._pages = pages
         self._spawn = spawn
+        self.requests = 0
+        """How many came, since the start."""
 
     def __call__(self, exchange: http.Exchange) -> None:
         """Answer an exchange, now or later."""
+        self.requests += 1
         if self._invoke.claims(exchange.method, exchange.path):
             self._invoke.handle(exchange)
             return

@@ -38,7 +38,7 @@ def _print(client: clients.Client, name: str, *, follow: bool, as_json: bool) ->
         for event in page["events"]:
             _show(event, as_json=as_json)
         cursor = page["cursor"]
-        if not follow and len(page["events"]) < PAGE:
+        if not follow and page["at_end"]:
             return
 
 

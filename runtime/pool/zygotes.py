@@ -46,10 +46,9 @@ class Zygotes:
         """Return whether workers can be had, as far as is known: no zygote failed last."""
         return bool(self._settings) and not any(one.gone for one in self._zygotes.values())
 
-    @property
-    def alive(self) -> int:
-        """Return how many serve."""
-        return sum(one.spawner.alive for one in self._zygotes.values())
+    def counts(self) -> dict[str, float]:
+        """Return how many serve, by runtime."""
+        return {runtime: int(one.spawner.alive) for runtime, one in self._zygotes.items()}
 
     def place(self, runtime: str, ordered: Ordered) -> None:
         """Have a process forked by the zygote of a runtime; raise WorkerLost where there can be none."""

@@ -44,7 +44,7 @@ _decode = simplejson.JSONDecoder().decode
 def unmarshal(payload: bytes) -> Any:
     """Return the event in a payload; raise Fault Runtime.UnmarshalError where it is not JSON."""
     try:
-        return _decode(payload)
+        return _decode(payload)  # type: ignore[arg-type]  # simplejson takes bytes, its stubs do not know
     except Exception as error:
         raise faults.Fault(faults.UNMARSHAL, f"Unable to unmarshal input: {error}") from None
 

@@ -310,9 +310,9 @@ def event(text, stamp=1_700_000_000_123):
 def test_logs_reads_all_pages_and_stops(run, server, monkeypatch):
     monkeypatch.setattr("runtime.cli.logs.PAGE", 1)
     base = "GET /_hotfork/logs/hello?after="
-    server.answers[f"{base}&limit=1"] = lambda_stub.ok({"events": [event("one\n")], "cursor": "c1"})
-    server.answers[f"{base}c1&limit=1"] = lambda_stub.ok({"events": [event("two")], "cursor": "c/2"})
-    server.answers[f"{base}c%2F2&limit=1"] = lambda_stub.ok({"events": [], "cursor": "c/2"})
+    server.answers[f"{base}&limit=1"] = lambda_stub.ok({"events": [event("one\n")], "cursor": "c1", "at_end": False})
+    server.answers[f"{base}c1&limit=1"] = lambda_stub.ok({"events": [event("two")], "cursor": "c/2", "at_end": False})
+    server.answers[f"{base}c%2F2&limit=1"] = lambda_stub.ok({"events": [], "cursor": "c/2", "at_end": True})
     assert run("logs", "hello").stdout == "2023-11-14T22:13:20.123Z one\n2023-11-14T22:13:20.123Z two\n"
     documents = [json.loads(line) for line in run("logs", "hello", "--output", "json").stdout.splitlines()]
     assert documents == [event("one\n"), event("two")]
