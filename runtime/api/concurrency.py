@@ -6,10 +6,7 @@ from typing import Any
 from runtime import errors
 from runtime.api import functions, paging
 from runtime.api.context import Context, Handler, Request, Result
-from runtime.registry import concurrency, layers, ledger, names, unpacking
-
-CODE_STORAGE = 80_530_636_800
-"""Bytes: docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
+from runtime.registry import concurrency, ledger, names, registry, unpacking
 
 
 async def put_function_concurrency(request: Request, context: Context) -> Result:
@@ -72,10 +69,10 @@ async def get_account_settings(request: Request, context: Context) -> Result:  #
     """Return the account's limits, and what is used of them."""
     account = context.options.account_concurrency
     store = context.registry.ledger.store
-    totals = [store.totals(kind) for kind in (ledger.FUNCTION, ledger.VERSION, layers.LAYER_VERSION)]
+    totals = [store.totals(kind) for kind in (ledger.FUNCTION, ledger.VERSION, ledger.LAYER_VERSION)]
     return {
         "AccountLimit": {
-            "TotalCodeSize": CODE_STORAGE,
+            "TotalCodeSize": registry.CODE_STORAGE,
             "CodeSizeUnzipped": unpacking.UNPACKED_LIMIT,
             "CodeSizeZipped": functions.ZIP_LIMIT,
             "ConcurrentExecutions": account,

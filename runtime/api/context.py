@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from runtime import errors
-from runtime.api import downloads
+from runtime.api import downloads, sources
 from runtime.registry import names, registry
 
 Request = Mapping[str, Any]
@@ -22,6 +22,8 @@ class Options:
     account_concurrency: int = 1000
     provisioned: Callable[[str, str], int] | None = None
     """Tells how many workers are ready for a function name and qualifier; None where none are kept ready."""
+    source: sources.Source | None = None
+    """Where packages named by S3 bucket and key come from; None where nowhere."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runtime import errors, model
-from runtime.api import configuration, modes, paging, tags
+from runtime.api import configuration, modes, paging, sources, tags
 from runtime.api.context import Context, Handler, Request, Result
-from runtime.registry import functions, layers, names, records
+from runtime.registry import functions, layers, names, records, unpacking
 
 _log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ async def create_function(request: Request, context: Context) -> Result:
     name = _new_name(request["FunctionName"], context.site)
     modes.check_code_signing(request)
     settings = configuration.of_create(name, request, context.options.interpreters)
-    zip_file = zip_of(request["Code"])
+    zip_file = await zip_of(request["Code"], context)
     _notice(name, request)
     version = await functions.create(
         context.registry,
@@ -102,7 +102,7 @@ async def update_function_code(request: Request, context: Context) -> Result:
     version = await functions.update_code(
         context.registry,
         names.FunctionRef(name=ref.name),
-        zip_of(request),
+        await zip_of(request, context),
         request.get("Architectures"),
         revision_id=request.get("RevisionId"),
         publish=request.get("Publish", False),
@@ -136,18 +136,19 @@ async def delete_function(request: Request, context: Context) -> Result:
     return {}
 
 
-def zip_of(source: Request) -> bytes:
-    """Return the zip that a request brings."""
-    if "ZipFile" not in source:
-        if "S3Bucket" in source or "S3Key" in source:
-            raise errors.InvalidParameterValue(
-                "hotfork has no S3 endpoint to fetch code from: bring the package in the request (ZipFile)"
-            )
+async def zip_of(request: Request, context: Context) -> bytes:
+    """Return the zip that a request brings, or names by S3 bucket and key."""
+    if "ZipFile" in request:
+        zip_file: bytes = request["ZipFile"]
+        if len(zip_file) > ZIP_LIMIT:
+            raise errors.RequestEntityTooLarge(f"Zipped size must be smaller than {ZIP_LIMIT} bytes")
+        return zip_file
+    if "S3Bucket" not in request or "S3Key" not in request:
         raise errors.InvalidParameterValue("Please provide a source for function code.")
-    zip_file: bytes = source["ZipFile"]
-    if len(zip_file) > ZIP_LIMIT:
-        raise errors.RequestEntityTooLarge(f"Zipped size must be smaller than {ZIP_LIMIT} bytes")
-    return zip_file
+    version = request.get("S3ObjectVersion")
+    return await sources.fetch(
+        context.options.source, request["S3Bucket"], request["S3Key"], version, unpacking.UNPACKED_LIMIT
+    )
 
 
 def _new_name(reference: str, site: names.Site) -> str:

@@ -14,7 +14,7 @@ async def publish_layer_version(request: Request, context: Context) -> Result:
     version = await layers.publish(
         context.registry,
         context.site.layer(request["LayerName"]),
-        functions.zip_of(request["Content"]),
+        await functions.zip_of(request["Content"], context),
         description=request.get("Description", ""),
         license_info=request.get("LicenseInfo"),
         runtimes=request.get("CompatibleRuntimes"),

@@ -47,6 +47,7 @@ async def create(
             published, generations["1"] = [shown], shown.generation
         async with book.ledger.lock:
             _check_free(book, name)
+            book.check_storage(package.size * (1 + len(published)))
             await book.ledger.save(function, published, generations=generations)
     return dataclasses.replace(shown, state="Pending", update_status="", revision_id=book.new_id())
 
@@ -67,6 +68,7 @@ async def update_code(
     async with book.updating(ref.name), book.code.stage(zip_file, unpacking.UNPACKED_LIMIT) as package:
         book.release(package.sha256)
         async with book.ledger.lock:
+            book.check_storage(package.size)
             function = book.function(ref)
             latest = function.latest
             registry.check_revision(latest.revision_id, revision_id)

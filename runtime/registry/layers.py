@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from runtime import errors
 from runtime.registry import ledger, names, policies, records, registry, store, unpacking
 
-LAYER, LAYER_VERSION = "layer", "layer-version"
 _MOST = 5
 """Layers of a function: docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
 _PAGE = 1000
@@ -34,7 +33,8 @@ async def publish(
     """Add a version to a layer, which is made if need be."""
     async with book.code.stage(zip_file, unpacking.UNPACKED_LIMIT) as package, book.ledger.lock:
         book.release(package.sha256)
-        counter = store.Key(LAYER, name)
+        book.check_storage(package.size)
+        counter = store.Key(ledger.LAYER, name)
         known = book.ledger.store.get(counter)
         number = 1 if known is None else json.loads(known)
         version = records.LayerVersionRecord(
@@ -65,7 +65,7 @@ def versions(book: registry.Registry, name: str) -> list[records.LayerVersionRec
     """Return all versions of a layer, newest first; none where the layer is unknown."""
     found: list[records.LayerVersionRecord] = []
     after: store.Key | None = None
-    while rows := book.ledger.store.scan(LAYER_VERSION, name, after=after, limit=_PAGE):
+    while rows := book.ledger.store.scan(ledger.LAYER_VERSION, name, after=after, limit=_PAGE):
         found += [records.decode_layer(row.body) for row in rows]
         after = rows[-1].key
     return found[::-1]
@@ -74,7 +74,7 @@ def versions(book: registry.Registry, name: str) -> list[records.LayerVersionRec
 def names_of(book: registry.Registry) -> Iterator[str]:
     """Yield the names of all layers that ever were, in order."""
     after: store.Key | None = None
-    while rows := book.ledger.store.scan(LAYER, after=after, limit=_PAGE):
+    while rows := book.ledger.store.scan(ledger.LAYER, after=after, limit=_PAGE):
         yield from (row.key.name for row in rows)
         after = rows[-1].key
 
@@ -154,7 +154,7 @@ def _existing(book: registry.Registry, name: str, number: int) -> records.LayerV
 
 
 def _key(name: str, number: int) -> store.Key:
-    return store.Key(LAYER_VERSION, name, str(number).rjust(12, "0"))
+    return store.Key(ledger.LAYER_VERSION, name, str(number).rjust(12, "0"))
 
 
 def _put(version: records.LayerVersionRecord) -> store.Write:

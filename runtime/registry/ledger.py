@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from runtime import model
 from runtime.registry import records, store
 
-FUNCTION, VERSION, CONCURRENCY = "function", "version", "concurrency"
+FUNCTION, VERSION, CONCURRENCY, LAYER, LAYER_VERSION = "function", "version", "concurrency", "layer", "layer-version"
 _CACHED = 16_384
 """Records of each kind kept in memory: a few KB each."""
 _PAGE = 1000

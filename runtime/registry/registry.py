@@ -32,6 +32,9 @@ from pathlib import Path
 from runtime import errors, model
 from runtime.registry import code, ledger, names, records, store
 
+CODE_STORAGE = 80_530_636_800
+"""Bytes of zips of an account: docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
+
 _STALE_REVISION = (
     "The Revision Id provided does not match the latest Revision Id. "
     "Call the GetFunction/GetAlias API to retrieve the latest Revision Id"
@@ -202,6 +205,12 @@ class Registry:
             yield
         finally:
             self._updating.discard(name)
+
+    def check_storage(self, more: int) -> None:
+        """Raise CodeStorageExceeded where ``more`` bytes of zips are too many for the account."""
+        totals = [self.ledger.store.totals(kind) for kind in (ledger.FUNCTION, ledger.VERSION, ledger.LAYER_VERSION)]
+        if sum(each.code_bytes for each in totals) + more > CODE_STORAGE:
+            raise errors.CodeStorageExceeded
 
     def release(self, *packages: str) -> None:
         """Note that packages may have lost their last reference: the next ``collect`` looks at them."""

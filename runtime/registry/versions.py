@@ -35,6 +35,7 @@ async def publish(
         present = unchanged(book, function)
         if present is not None:
             return present
+        book.check_storage(latest.code.size)
         function, version = next_of(book, function, description)
         # Publishing gives $LATEST a new revision id, but does not change what it runs.
         latest = dataclasses.replace(latest, revision_id=book.new_id())
