@@ -11,6 +11,7 @@ import sabotage
 import sandbox_rig
 
 from runtime import errors, wire
+from runtime.worker import kernel
 
 STATUS = "result = dict(line.split(':\\t') for line in open('/proc/self/status').read().splitlines())"
 OTHERS = (
@@ -286,3 +287,38 @@ def interpreter_below(folder):
     library = next(Path("/usr/lib").glob("python3.1[1-9]"))
     (folder / "lib" / library.name).symlink_to(library)
     return str(python)
+
+
+@pytest.mark.skipif(not sandbox_rig.ROOT, reason="needs root")
+async def test_a_mount_and_a_network_of_the_supervisors_making_are_used(tmp_path_factory):
+    async with sandbox_rig.rig(sandbox_rig.public(tmp_path_factory), "root") as one:
+        tmp = kernel.new_filesystem("tmpfs", {"size": "3m", "mode": "1777"}, kernel.NOSUID | kernel.NODEV)
+        network = network_namespace()
+        worker = await one.worker(tmp_fd=tmp, netns_fd=network)
+        size = "import os; s = os.statvfs('/tmp'); result = s.f_blocks * s.f_frsize"
+        assert await worker.run(size) == 3 << 20
+        await worker.run("open('/tmp/x', 'w').close()")
+        inode = await worker.run("import os; result = os.stat('/proc/self/ns/net').st_ino")
+        assert inode == os.fstat(network).st_ino
+        # Moved, not copied: it cannot become another worker's as well.
+        refused = await one.order(tmp_fd=tmp).receive()
+        assert (type(refused), refused.step) == (wire.Refused, "mounts")
+        os.close(tmp)
+        os.close(network)
+
+
+def network_namespace():
+    """Return a descriptor of a new network namespace."""
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if not pid:
+        kernel.unshare(kernel.CLONE_NEWNET)
+        os.write(write_end, b"x")
+        signal.pause()
+    os.read(read_end, 1)
+    fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    os.close(read_end)
+    os.close(write_end)
+    return fd
