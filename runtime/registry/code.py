@@ -38,8 +38,9 @@ class CodeStore:
         self._unpack = unpack
         self._held: collections.Counter[str] = collections.Counter()
         shutil.rmtree(self._staging, ignore_errors=True)
-        for folder in (self._packages, self._staging):
-            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        root.mkdir(parents=True, exist_ok=True)
+        for folder in (root, self._packages, self._staging):
+            _make_folder(folder)
 
     def zip_of(self, sha256: str) -> Path:
         """Return the path of a package's zip."""
@@ -114,8 +115,15 @@ class CodeStore:
             await asyncio.to_thread(shutil.rmtree, doomed, ignore_errors=True)
 
 
+def _make_folder(path: Path) -> None:
+    """Make a folder that any worker's uid can read, whatever our umask."""
+    path.mkdir(exist_ok=True)
+    path.chmod(0o755)
+
+
 def _write_zip(draft: Path, data: bytes) -> None:
-    (draft / "tree").mkdir(mode=0o755, parents=True)
+    _make_folder(draft)
+    _make_folder(draft / "tree")
     fd = os.open(draft / "code.zip", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "wb") as file:
         file.write(data)
@@ -146,7 +154,8 @@ def _opened(folder: Path) -> Iterator[int]:
 
 def _overlay(trees: Sequence[Path], place: Path) -> None:
     """Lay trees over each other by hard links; a file hides what an earlier tree has under its name."""
-    place.mkdir(mode=0o755, parents=True)
+    _make_folder(place.parent)
+    _make_folder(place)
     for tree in trees:
         for folder, folders, files in os.walk(tree):
             target = place / Path(folder).relative_to(tree)
@@ -158,7 +167,7 @@ def _lay(source: Path, target: Path) -> None:
     if source.is_dir() and not source.is_symlink():
         if target.is_symlink() or target.is_file():
             target.unlink()
-        target.mkdir(mode=0o755, exist_ok=True)
+        _make_folder(target)
         return
     if target.is_dir() and not target.is_symlink():
         shutil.rmtree(target)

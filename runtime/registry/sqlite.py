@@ -9,6 +9,7 @@ version stands in ``PRAGMA user_version``; migrations run in order, each in a tr
 """
 
 import asyncio
+import os
 import queue
 import sqlite3
 import threading
@@ -59,6 +60,9 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        # It holds the functions' environments, so it is its owner's alone; SQLite gives its side files the same mode.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        path.chmod(0o600)
         self._reader = _connect(path)
         _migrate(self._reader, path)
         self._batches: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()

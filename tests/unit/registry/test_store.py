@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -134,3 +135,14 @@ def test_what_was_confirmed_survives_kill_9_and_batches_stay_whole(tmp_path):
         a, b = (int(kept.get(Key("k", name))) for name in ("a", "b"))
         kept.close()
         assert a == b >= last
+
+
+async def test_nobody_else_reads_the_files(tmp_path):
+    kept = sqlite.SqliteStore(tmp_path / "db")
+    await kept.commit([put("secret")])
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {
+        "db": 0o600,
+        "db-wal": 0o600,
+        "db-shm": 0o600,
+    }
+    kept.close()
