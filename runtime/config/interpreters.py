@@ -32,19 +32,27 @@ def _on_path(path: str) -> Iterator[tuple[int, str]]:
     for folder in reversed(path.split(os.pathsep)):
         if not folder.startswith("/") or Path(folder).name == "shims":
             continue
-        for candidate in Path(folder).glob("python3.*"):
-            version = _PROGRAM.fullmatch(candidate.name)
-            if version and os.access(candidate, os.X_OK):
-                yield int(version[1]), str(candidate)
+        for name in _names(folder):
+            version = _PROGRAM.fullmatch(name)
+            if version and os.access(f"{folder}/{name}", os.X_OK):
+                yield int(version[1]), f"{folder}/{name}"
 
 
 def _of_pyenv(environ: Mapping[str, str]) -> Iterator[tuple[int, str]]:
-    root = environ.get("PYENV_ROOT") or str(Path(environ.get("HOME") or "/nonexistent") / ".pyenv")
+    root = environ.get("PYENV_ROOT") or f"{environ.get('HOME', '')}/.pyenv"
     installed = []
-    for folder in Path(root).glob("versions/3.*"):
-        version = _VERSION_FOLDER.fullmatch(folder.name)
-        executable = folder / "bin" / "python3"
+    for name in _names(f"{root}/versions"):
+        version = _VERSION_FOLDER.fullmatch(name)
+        executable = f"{root}/versions/{name}/bin/python3"
         if version and os.access(executable, os.X_OK):
-            installed.append((int(version[1]), int(version[2]), str(executable)))
+            installed.append((int(version[1]), int(version[2]), executable))
     for minor, _, path in sorted(installed):
         yield minor, path
+
+
+def _names(folder: str) -> list[str]:
+    """Return what a folder holds; nothing where it is not there, or not ours to read."""
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - names are all that is wanted
+    except OSError:
+        return []

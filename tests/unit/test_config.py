@@ -233,3 +233,10 @@ def test_interpreters_named_go_before_our_own_before_pyenv_before_path(tmp_path,
         "python3.19": on_second,
     }
     assert config.find_interpreters({OWN: "/named"}, environ)[OWN] == "/named"
+
+
+def test_folders_that_cannot_be_read_offer_no_interpreter(tmp_path):
+    (tmp_path / "file").write_text("")
+    environ = {"PATH": f"/nowhere:{tmp_path}/file", "PYENV_ROOT": f"{tmp_path}/file"}
+    assert config.find_interpreters({}, environ) == {OWN: sys.executable}
+    assert config.find_interpreters({}, {}) == {OWN: sys.executable}
