@@ -50,6 +50,8 @@ class Version:
     generation: str
     """Changes with every change of code or configuration: the RevisionId of the state it was made from."""
     snap_start: bool = False
+    tenant_isolation: bool = False
+    """Every call names a tenant, and no worker serves two (TenancyConfig)."""
     tags: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property

@@ -57,6 +57,7 @@ class Api:
         self._options = options
         self._clock = clock
         self._links = links or downloads.Links()
+        routes.find("GET", "/", "")  # loads the service model now rather than with the first request
 
     async def handle(
         self, method: str, raw_path: str, query: str, headers: Mapping[str, str], body: http.Body

@@ -92,6 +92,12 @@ async def no_durable_executions(request: Request, context: Context) -> Result:
     return {"DurableExecutions": []}
 
 
+async def no_function_url(request: Request, context: Context) -> Result:
+    """Say that the function has no URL."""
+    context.function(request)
+    raise errors.ResourceNotFound("The resource you requested does not exist.")
+
+
 async def nothing(request: Request, context: Context) -> Result:  # noqa: ARG001 - a handler
     """Say that what was asked for does not exist."""
     raise errors.ResourceNotFound("The resource you requested does not exist.")
@@ -122,7 +128,7 @@ OPERATIONS: Mapping[str, Handler] = {
     "GetEventSourceMapping": nothing,
     "GetFunctionCodeSigningConfig": get_function_code_signing_config,
     "GetFunctionRecursionConfig": get_function_recursion_config,
-    "GetFunctionUrlConfig": nothing,
+    "GetFunctionUrlConfig": no_function_url,
     "GetRuntimeManagementConfig": get_runtime_management_config,
     "ListCapacityProviders": empty("CapacityProviders"),
     "ListCodeSigningConfigs": empty("CodeSigningConfigs"),

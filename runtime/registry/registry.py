@@ -168,6 +168,7 @@ class Registry:
             system_log_level=logging.get("SystemLogLevel", "INFO"),
             generation=version.generation,
             snap_start=settings["SnapStart"]["ApplyOn"] == "PublishedVersions" and version.number != model.LATEST,
+            tenant_isolation=settings.get("TenancyConfig", {}).get("TenantIsolationMode") == "PER_TENANT",
             tags=function.tags,
         )
 

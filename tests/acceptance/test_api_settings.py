@@ -276,3 +276,30 @@ def test_true_answers_about_what_does_not_exist(client):
     assert client.list_event_source_mappings(FunctionName="hello")["EventSourceMappings"] == []
     assert client.list_function_url_configs(FunctionName="hello")["FunctionUrlConfigs"] == []
     assert client.list_capacity_providers()["CapacityProviders"] == []
+
+
+def test_tenant_isolation(served, client):
+    created = api_harness.create(client, "other", TenancyConfig={"TenantIsolationMode": "PER_TENANT"})
+    assert created["TenancyConfig"] == {"TenantIsolationMode": "PER_TENANT"}
+    assert served.registry.version("other", None).tenant_isolation
+    assert not served.registry.version("hello", None).tenant_isolation
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "get_function",
+        "get_function_configuration",
+        "get_function_url_config",
+        "get_function_code_signing_config",
+        "get_function_event_invoke_config",
+        "get_function_concurrency",
+        "delete_function",
+    ],
+)
+def test_functions_of_another_region(client, operation):
+    with pytest.raises(client.exceptions.ResourceNotFoundException) as caught:
+        getattr(client, operation)(FunctionName=ARN.replace("us-east-1", "eu-central-1"))
+    assert caught.value.response["Message"] == (
+        "Functions from 'eu-central-1' are not reachable in this region ('us-east-1')"
+    )
