@@ -15,7 +15,8 @@
 #     hotfork
 #
 # Level 3, and a limit of memory and processes per worker: root in the container, and a writable cgroup tree
-# (writable-cgroups is in Docker Engine 28 and later, with cgroup v2; before that, --privileged).
+# (writable-cgroups is in Docker Engine 28 and later, with cgroup v2; before that, --privileged). A /tmp on disk needs
+# loop devices, which --privileged gives; without them /tmp is memory.
 #   docker run --rm -p 127.0.0.1:3001:3001 --user 0 --cap-add SYS_ADMIN --cap-add NET_ADMIN \
 #     --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined \
 #     --security-opt writable-cgroups=true \
@@ -33,6 +34,10 @@ RUN python -m venv /opt/hotfork \
     && /opt/hotfork/bin/pip install --no-cache-dir --disable-pip-version-check .
 
 FROM python:3.12-slim
+# For level 3: rules that keep functions off private networks, and /tmp on disk.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends nftables e2fsprogs \
+    && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/hotfork /opt/hotfork
 RUN useradd --uid 10001 --user-group --home-dir /var/lib/hotfork --create-home --shell /usr/sbin/nologin hotfork
 ENV PATH=/opt/hotfork/bin:$PATH \
