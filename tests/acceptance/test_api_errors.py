@@ -339,6 +339,23 @@ ENVIRONMENT = "Lambda was unable to configure your environment variables because
 
 INVALID = [
     (
+        create(PackageType="Image"),
+        "hotfork runs zip packages, not container images: PackageType must be Zip",
+    ),
+    (
+        ("create_function", {key: value for key, value in DEFAULTS.items() if key != "Handler"}),
+        "Runtime and Handler are mandatory parameters for functions created with deployment packages.",
+    ),
+    (create(Code={}), "Please provide a source for function code."),
+    (
+        create(Runtime="nodejs22.x"),
+        ("hotfork runs Python functions, so not nodejs22.x. This machine offers: python3.11, python3.12, python3.13."),
+    ),
+    (
+        create(LoggingConfig={"LogFormat": "Text", "SystemLogLevel": "WARN"}),
+        "To set LogLevel, LogFormat must be set to JSON. Set LogFormat to JSON to be able to set LogLevel.",
+    ),
+    (
         create(Code={"ZipFile": b"this is no zip"}),
         "Could not unzip uploaded file. Please check your file, then try to upload again.",
     ),

@@ -274,3 +274,24 @@ async def test_memory_is_bounded(tmp_path, monkeypatch):
         assert book.version(f"f{number}", None).function_name == f"f{number}"
     assert len(book._routes._entries) == 3
     assert sum(len(each) for each in book._routed.values()) == 3
+
+
+async def test_an_account_has_so_much_storage(book, monkeypatch):
+    monkeypatch.setattr("runtime.registry.registry.CODE_STORAGE", 8)
+    await create(book, data=b"1234")
+    with pytest.raises(errors.CodeStorageExceeded):
+        await create(book, "g", b"12345")
+    with pytest.raises(errors.CodeStorageExceeded):
+        await layers.publish(book, "layer", b"12345")
+    with pytest.raises(errors.CodeStorageExceeded):
+        await create(book, "g", b"123", publish=True)
+    await versions.publish(book, F)
+    await functions.update_settings(book, F, lambda settings: {**settings, "Timeout": 4})
+    with pytest.raises(errors.CodeStorageExceeded):
+        await versions.publish(book, F)
+
+
+async def test_code_that_is_as_published_is_not_published_again(book):
+    await create(book, publish=True)
+    shown = await functions.update_code(book, F, b"zip", publish=True)
+    assert (shown.number, shown.state) == ("1", "Active")

@@ -7,6 +7,8 @@ import zlib
 
 FILE, LINK, FOLDER = stat.S_IFREG | 0o644, stat.S_IFLNK | 0o777, stat.S_IFDIR | 0o755
 
+ONES = 0xFFFFFFFF
+
 
 @dataclasses.dataclass
 class Entry:
@@ -24,6 +26,10 @@ class Entry:
     local_name: bytes | None = None
     offset: int | None = None
     system: int = 3
+    extra: bytes = b""
+    """Of the central directory."""
+    all_ones: bool = False
+    """Say 0xFFFFFFFF for both sizes and the offset there: the truth stands in ``extra``."""
 
     def __post_init__(self) -> None:
         if self.packed is None:
@@ -57,11 +63,11 @@ def build(*entries: Entry, count: int | None = None, prefix: bytes = b"", commen
             b"PK\1\2",
             *(20, entry.system, 20, 0),
             *(entry.flags, entry.method, 0, 0),
-            *(entry.crc, entry.packed_size, entry.size),
-            *(len(entry.name), 0, 0, 0, 0),
-            *(entry.mode << 16, offset if entry.offset is None else entry.offset),
+            *(entry.crc, *((ONES, ONES) if entry.all_ones else (entry.packed_size, entry.size))),
+            *(len(entry.name), len(entry.extra), 0, 0, 0),
+            *(entry.mode << 16, ONES if entry.all_ones else offset if entry.offset is None else entry.offset),
         )
-        data += entry.name
+        data += entry.name + entry.extra
     size = len(data) - start
     claimed = len(entries) if count is None else count
     data += (

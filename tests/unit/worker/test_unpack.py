@@ -106,6 +106,15 @@ def test_zip64(unpacked):
     assert (root / "a").read_bytes() == b"content"
 
 
+WIDE = struct.pack("<HH3Q", 1, 24, 3, 3, 0)
+
+
+def test_sizes_and_offset_in_64_bits(unpacked):
+    other = struct.pack("<HH5s", 0x5455, 5, b"\x01time")
+    root, _ = unpacked(make.build(Entry(b"a", b"xyz", method=0, extra=other + WIDE, all_ones=True)))
+    assert (root / "a").read_bytes() == b"xyz"
+
+
 def test_more_entries_than_the_old_format_can_count(unpacked):
     buffer = io.BytesIO()
     with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(buffer, "w") as archive:
@@ -157,6 +166,8 @@ HOSTILE = {
     "entry out of bounds": make.build(Entry(b"a", b"x", offset=10_000)),
     "content out of bounds": make.build(Entry(b"a", b"x", packed_size=10_000)),
     "overlap": make.build(Entry(b"a", bytes(5000)), Entry(b"a", bytes(5000), offset=0)),
+    "64 bits cut short": make.build(Entry(b"a", b"xyz", method=0, extra=WIDE[:12], all_ones=True)),
+    "64 bits that lie": make.build(Entry(b"a", b"xyz", method=0, extra=WIDE[:20] + b"\xff" * 8, all_ones=True)),
     "zip64 with nothing in it": make.build64(1),
     "too many entries": make.build64(100_001),
 }
