@@ -28,10 +28,33 @@ _OPTIONS = [
 ]
 
 
-def _with_options(command: Callable[..., None]) -> Callable[..., None]:
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+def _named(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    pairs = [each.partition("=") for each in given]
+    if not all(name and url for name, _, url in pairs):
+        raise click.BadParameter("write it as NAME=URL")
+    return tuple((name, url) for name, _, url in pairs)
+
+
+_PEERS = [
+    click.option("--peers", "install_peers", is_flag=True, help="Install peers from PyPI and npm, into a cache."),
+    click.option(
+        "--peer",
+        "peers",
+        multiple=True,
+        callback=_named,
+        metavar="NAME=URL",
+        help="peers: a server to measure beside ours.",
+    ),
+]
+
+
+def _with_options(*more: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed([*_OPTIONS, *more]):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 @click.group(help="Measures hotfork, and any server that answers the Invoke path. See docs/performance.md.")
@@ -41,7 +64,7 @@ def main() -> None:
 
 def _command(name: str, run: Callable[[setting.Setting], list[result.Result]], help_: str) -> None:
     @main.command(name, help=help_)
-    @_with_options
+    @_with_options(*(_PEERS if name in {"peers", "all"} else []))
     def command(json_file: Path | None, html_file: Path | None, **options: Any) -> None:
         if options["function"] is not None and options["target"] is None:
             raise click.UsageError("--function needs --target: a server of our own has only our functions")
@@ -88,7 +111,7 @@ def compare_files(old: Path, new: Path) -> None:
 
 
 @main.command("check", help="Hold the promises of docs/performance.md against this machine; status 1 where one fails.")
-@_with_options
+@_with_options()
 @click.option("--row", "rows", type=int, multiple=True, help="Only this row of the table; may be repeated.")
 def check_promises(json_file: Path | None, html_file: Path | None, rows: tuple[int, ...], **options: Any) -> None:
     """Measure, judge, and print what was missed."""

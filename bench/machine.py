@@ -62,6 +62,11 @@ def runtime_name() -> str:
     return f"python3.{sys.version_info.minor}"
 
 
+def base_python() -> str:
+    """Return the interpreter that we run on, outside of any virtual environment."""
+    return os.path.realpath(sys.executable)
+
+
 def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)

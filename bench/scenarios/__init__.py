@@ -14,6 +14,7 @@ from bench.scenarios import (
     mix,
     overload,
     payload,
+    peers,
     scale,
     scrape,
     soak,
@@ -35,4 +36,5 @@ ALL: dict[str, Scenario] = {
     "mix": mix.run,
     "keepalive": keepalive.run,
     "soak": soak.run,
+    "peers": peers.run,
 }

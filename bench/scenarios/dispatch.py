@@ -25,7 +25,7 @@ def run(given: setting.Setting) -> result.Result:
         floor.append(floors.pipe())
         for count, found in taken.items():
             given.say(f"{count} in flight: run {turn + 1} of {given.repeat}")
-            found.append(_inside(given, count, COLD if count == 1 else 0))
+            found.append(inside_run(given, count, COLD if count == 1 else 0))
     one = taken[1]
     measures: list[result.Measure] = [
         result.Distribution(name="dispatch.floor.pipe", title="raw pipes, round trip", runs=floor, better="neither"),
@@ -74,7 +74,8 @@ def run(given: setting.Setting) -> result.Result:
     return msgspec.structs.replace(found_result, isolation=one[0].confinement)
 
 
-def _inside(given: setting.Setting, in_flight: int, cold: int) -> order.Taken:
+def inside_run(given: setting.Setting, in_flight: int, cold: int) -> order.Taken:
+    """Run a server that measures itself from inside."""
     with tempfile.TemporaryDirectory(prefix="hotfork-bench-") as folder:
         Path(folder).chmod(0o755)
         wanted = order.Order(
