@@ -52,11 +52,14 @@ class Api:
         *,
         clock: Callable[[], float] = time.time,
         links: downloads.Links | None = None,
+        operations: Mapping[str, context.Handler] | None = None,
     ) -> None:
+        """``operations`` come beside those of this room, or in their place: those of triggers, say."""
         self._registry = functions_
         self._options = options
         self._clock = clock
         self._links = links or downloads.Links()
+        self._handlers = {**HANDLERS, **(operations or {})}
         routes.find("GET", "/", "")  # loads the service model now rather than with the first request
 
     async def handle(
@@ -85,7 +88,7 @@ class Api:
             raise errors.RequestEntityTooLarge(
                 f"Request must be smaller than {BODY_LIMIT} bytes for the {match.operation} operation"
             )
-        handler = HANDLERS.get(match.operation)
+        handler = self._handlers.get(match.operation)
         if handler is None:
             raise errors.NotBuilt(f"hotfork does not offer the operation {match.operation}")
         body, lifted = await uploads.lift(body)

@@ -13,7 +13,7 @@ def parse(operation, labels=(), query="", headers=(), body=b""):
     return shapes.parse(operation, dict(labels), query, dict(headers), body)
 
 
-CREATE = {"FunctionName": "f", "Role": "arn:aws:iam::000000000000:role/r", "Code": {"ZipFile": "UEs="}}
+CREATE = {"FunctionName": "f", "Role": "arn:aws:iam::000000000000:role/r", "Code": {"ZipFile": "emlw"}}
 
 
 def create(**members):
@@ -26,7 +26,7 @@ def test_a_body():
     )
     assert request == {
         **CREATE,
-        "Code": {"ZipFile": b"PK"},
+        "Code": {"ZipFile": b"zip"},
         "Timeout": 3,
         "Publish": True,
         "Layers": [],

@@ -41,10 +41,10 @@ async def test_at_the_top_and_in_a_layer():
     [
         json.dumps(CREATE).replace("/", "\\/").encode(),
         json.dumps({**CREATE, "Description": TEXT[: uploads.LARGE]}).replace('"ZipFile"', '"zipFile"').encode(),
-        json.dumps({"ZipFile": "UEs=", **CREATE}).encode(),
-        json.dumps({**CREATE, "Layers": [{"ZipFile": "UEs="}]}).encode(),
+        json.dumps({"ZipFile": "emlw", **CREATE}).encode(),
+        json.dumps({**CREATE, "Layers": [{"ZipFile": "emlw"}]}).encode(),
         json.dumps(CREATE).encode()[: uploads.LARGE + 1000],
-        json.dumps({"FunctionName": "f", "Code": {"ZipFile": "UEs="}}).encode(),
+        json.dumps({"FunctionName": "f", "Code": {"ZipFile": "emlw"}}).encode(),
     ],
     ids=["escaped", "another key", "twice, first small", "twice, second small", "cut off", "small"],
 )
