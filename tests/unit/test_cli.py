@@ -20,7 +20,7 @@ from runtime.cli import client as clients
 from runtime.cli import output as outputs
 from runtime.cli import package as packages
 from runtime.cli import serve as serving
-from runtime.pool import isolation
+from runtime.pool import diagnosis, isolation
 
 FUNCTIONS = "/2015-03-31/functions"
 HELLO = {
@@ -598,9 +598,9 @@ def report(*controls, level=2):
 
 def test_doctor_says_what_is_missing_why_and_what_to_do(run, monkeypatch):
     controls = (
-        isolation.Control(name="pid", engaged=True),
-        isolation.Control(name="cgroup_memory", engaged=False, why="not delegated", cure="use Delegate=yes"),
-        isolation.Control(name="egress", engaged=False, why="no nftables"),
+        diagnosis.Control(name="pid", engaged=True),
+        diagnosis.Control(name="cgroup_memory", engaged=False, why="not delegated", cure="use Delegate=yes"),
+        diagnosis.Control(name="egress", engaged=False, why="no nftables"),
     )
     monkeypatch.setattr(isolation, "probe", lambda: report(*controls))
     assert json.loads(run("doctor").stdout) == {
