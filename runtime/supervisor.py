@@ -29,7 +29,7 @@ import psutil
 import uvloop
 
 from runtime import config, errors, model
-from runtime.api import context, control, front, invocations, pages, server
+from runtime.api import context, control, front, invocations, pages, refusals, server
 from runtime.invoke import admission, invoker
 from runtime.pool import (
     cgroups,
@@ -105,6 +105,8 @@ class _Supervisor:
             forks = zygotes.Zygotes(_zygote_settings(settings, report.mode, packages), self._spawn)
             workers = await self._pool(forks, report, packages, listener)
             places = admission.Admission(settings.pool.account_concurrency)
+            for name, reserved, _ in functions_.ledger.concurrency():
+                places.reserve(name, reserved)
             functions_.subscribe(lambda change: _follow(change, functions_, places, workers, listener))
             runner = invoker.Invoker(functions_, places, workers, listener, sample=random.random)
             options = context.Options(
@@ -119,7 +121,8 @@ class _Supervisor:
                 lambda: {"ready": forks.ready, "workers": workers.statistics(), "isolation": report.document()},
             )
             application = front.Front(invoke, api, own_pages.by_path(), self._spawn)
-            http = server.Server(application)
+            limits = server.Limits(body_limit=refusals.body_limit)
+            http = server.Server(application, limits, refusal=refusals.of)
             self._up.push_async_callback(http.close)
             await _deploy(examples, api)
             for runtime in settings.preload_interpreters:

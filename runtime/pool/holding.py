@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from runtime import model
-from runtime.pool import cgroups, loop_image, memory_class, scratch, uids
+from runtime.pool import cgroups, loop_image, memory_class, memory_watch, scratch, uids
+from runtime.pool.cgroups import soft
 from runtime.pool.network import netns
 
 SPARE_GROUPS = 16
@@ -44,6 +45,7 @@ class Holdings:
     def __init__(self, sources: Sources, spawn_task: Callable[[Coroutine[Any, Any, None]], object]) -> None:
         """``spawn_task`` runs a coroutine that never raises as a task with a parent."""
         self.sources = sources
+        self.watch = memory_watch.MemoryWatch() if sources.groups.kind == "none" else None
         self._spawn_task = spawn_task
         self._released = False
         self._recycled = asyncio.Event()
@@ -87,6 +89,8 @@ class Holdings:
     async def close(self) -> None:
         """Remove every cgroup, image and namespace; the workers must be gone."""
         self._closing = True
+        if self.watch is not None:
+            await asyncio.to_thread(self.watch.close)
         await self._recycled.wait()
         await asyncio.to_thread(self.sources.groups.close)
         if self.sources.images is not None:
@@ -111,11 +115,12 @@ class Holdings:
 class Holding:
     """What one worker holds."""
 
-    __slots__ = ("_owner", "_version", "folder", "group", "image", "netns_fd", "uid")
+    __slots__ = ("_owner", "_pid", "_version", "folder", "group", "image", "netns_fd", "uid")
 
     def __init__(self, owner: Holdings, version: model.Version, uid: int, group: cgroups.Group) -> None:
         self._owner = owner
         self._version = version
+        self._pid = 0
         self.uid = uid
         self.group = group
         self.image: loop_image.Image | None = None
@@ -155,10 +160,31 @@ class Holding:
             os.close(self.netns_fd)
             self.netns_fd = None
 
+    def spawned(self, pidfd: int, kill: Callable[[], None]) -> None:
+        """Watch the memory of the process where no cgroup does; ``kill`` is called where it takes too much."""
+        watch = self._owner.watch
+        if watch is not None and isinstance(self.group, soft.Group):
+            self._pid = _pid_of(pidfd)
+            watch.watch(self._pid, self.group, kill)
+
+    def peak_bytes(self) -> int:
+        """Return the most memory that the worker used so far."""
+        if self._pid and self._owner.watch is not None:
+            self._owner.watch.look(self._pid)
+        return self.group.peak_bytes()
+
     def give_back(self) -> None:
         """Give all of it back; once, when the worker is gone."""
         self.settle()
+        if self._pid and self._owner.watch is not None:
+            self._owner.watch.forget(self._pid)
         self._owner.give_back(self)
+
+
+def _pid_of(pidfd: int) -> int:
+    """Return the pid that a process has in our namespace (proc_pid_fdinfo(5))."""
+    lines = Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pid:"))
 
 
 async def _remove(folder: str) -> None:

@@ -165,6 +165,7 @@ class Started:
 
     def on_spawned(self, pidfd: int) -> None:
         """Hear that the process exists."""
+        self._held.spawned(pidfd, self.kill)
 
     def on_exit(self, status: int) -> None:
         """Pass its end on."""
@@ -188,7 +189,7 @@ class Started:
 
     def memory_peak(self) -> int:
         """Return the most memory it has used so far, in bytes."""
-        return self._held.group.peak_bytes()
+        return self._held.peak_bytes()
 
     def ran_out_of_memory(self) -> bool:
         """Return whether the kernel killed something of it for want of memory."""

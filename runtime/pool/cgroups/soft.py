@@ -32,18 +32,19 @@ def measure(pid: int) -> int:
         family = [top, *top.children(recursive=True)]
     except psutil.NoSuchProcess:
         return 0
-    total = 0
-    for one in family:
+    return sum(measure_one(one.pid) for one in family)
+
+
+def measure_one(pid: int) -> int:
+    """Return the memory of one process in bytes, without its descendants; quicker than ``measure``."""
+    try:
+        process = psutil.Process(pid)
         try:
-            total += one.memory_full_info().pss
+            return int(process.memory_full_info().pss)
         except psutil.AccessDenied:
-            try:
-                total += one.memory_info().rss
-            except psutil.NoSuchProcess:
-                continue
-        except psutil.NoSuchProcess:
-            continue
-    return total
+            return int(process.memory_info().rss)
+    except psutil.NoSuchProcess:
+        return 0
 
 
 class Watch:
