@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from bench import check, client, compare, harness, load, report, result, scenarios, setting, summary, text
+from bench import check, client, compare, harness, load, model, report, result, scenarios, setting, summary, text
 
 _OPTIONS = [
     click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the result here."),
@@ -110,10 +110,27 @@ def compare_files(old: Path, new: Path) -> None:
     click.echo(text.table(found.columns, found.rows))
 
 
+@main.command("model", help="Say what a result of http means for larger machines, on paper.")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--load", "load_name", default="http.c8", show_default=True, help="The load whose CPU time counts.")
+def model_larger(file: Path, load_name: str) -> None:
+    """Print the model's answers."""
+    try:
+        known = {each.scenario: each for each in result.load(file)}
+        found = model.table(model.costs(known["http"], load_name))
+    except (KeyError, ValueError) as error:
+        raise click.ClickException(f"{file} does not say what a call costs: {error}") from None
+    click.echo(found.title)
+    click.echo(text.table(found.columns, found.rows))
+
+
 @main.command("check", help="Hold the promises of docs/performance.md against this machine; status 1 where one fails.")
 @_with_options()
 @click.option("--row", "rows", type=int, multiple=True, help="Only this row of the table; may be repeated.")
-def check_promises(json_file: Path | None, html_file: Path | None, rows: tuple[int, ...], **options: Any) -> None:
+@click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write the table here, for the docs.")
+def check_promises(
+    json_file: Path | None, html_file: Path | None, rows: tuple[int, ...], markdown: Path | None, **options: Any
+) -> None:
     """Measure, judge, and print what was missed."""
     with _errors():
         results, verdicts = check.run(setting.Setting(**options, say=_say), scenarios.ALL, frozenset(rows))
@@ -121,6 +138,8 @@ def check_promises(json_file: Path | None, html_file: Path | None, rows: tuple[i
     found = check.table(verdicts)
     click.echo(text.table(found.columns, found.rows))
     _write(results, json_file, html_file)
+    if markdown is not None:
+        markdown.write_text(text.markdown(found.columns, found.rows), encoding="utf-8")
     if not all(verdict.kept for verdict in verdicts):
         sys.exit(1)
 

@@ -56,6 +56,15 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(columns), "  ".join("-" * width for width in widths), *map(line, rows)])
 
 
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+    return "\n".join([line(columns), line(["---"] * len(columns)), *map(line, rows)]) + "\n"
+
+
 def rendered(found: result.Result, tables: Sequence[result.Table]) -> str:
     """Return a result for a terminal; ``tables`` as ``summary.tables`` makes them."""
     where = found.environment

@@ -6,8 +6,9 @@ from typing import Any
 from bench import client, harness, histogram, load, machine, measure, metrics, plan, result, setting, text
 
 WORKERS = 1000
-HOLD_S = 8.0
-"""How long each call sleeps, so that all of them live at the same time."""
+HOLD_S = 4.0
+HOLD_EACH_S = 0.012
+"""How long each call sleeps, so that all of them live at the same time: this much, and this for each worker."""
 BESIDE = 50.0
 """Calls a second to another, warm function meanwhile."""
 BESIDE_CONNECTIONS = 16
@@ -30,12 +31,12 @@ def run(given: setting.Setting) -> result.Result:
             fields: dict[str, Any] = {
                 "open": plan.Open(rate=BESIDE),
                 "connections": BESIDE_CONNECTIONS,
-                "drain_s": HOLD_S,
+                "drain_s": 30.0,
             }
             quiet.results.append(server.run([call], duration_s=2.0, **fields))
             _run(server, f"scale-{turn}", count, starts, (call, fields), beside)
         lag = _lag(server)
-        entries = [_entries(each) for each in starts.good()]
+        entries = [_entries(each, _hold_s(count)) for each in starts.good()]
         measures: list[result.Measure] = [
             result.Scalar(
                 name="scale.all",
@@ -59,8 +60,12 @@ def run(given: setting.Setting) -> result.Result:
             notes=[
                 *measure.problems("starts", starts),
                 *measure.problems("beside", beside),
-                *([] if all(each.max < HOLD_S * 1e9 for each in entries) else ["Not all workers lived at once."]),
-                f"Each call sleeps {HOLD_S:g} s; what it waited before is its latency less that sleep.",
+                *(
+                    []
+                    if all(each.max < _hold_s(count) * 1e9 for each in entries)
+                    else ["Not all workers lived at once."]
+                ),
+                f"Each call sleeps {_hold_s(count):g} s; what it waited before is its latency less that sleep.",
                 f"The server's own timers ran late by up to {lag}, it says (hotfork_event_loop_lag_seconds).",
             ],
         )
@@ -74,10 +79,10 @@ def _run(
     other: tuple[plan.Call, dict[str, Any]],
     beside: measure.Runs,
 ) -> None:
-    server.create(name, client.bench_function("sleep"), MemorySize=128)
-    call = plan.Call(path=client.invoke_path(name), body=f'{{"seconds": {HOLD_S}}}', contains="slept_s")
+    server.create(name, client.bench_function("sleep"), MemorySize=128, Timeout=900)
+    call = plan.Call(path=client.invoke_path(name), body=f'{{"seconds": {_hold_s(count)}}}', contains="slept_s")
     before = server.cpu()
-    with load.Running(server.towards([other[0]], duration_s=HOLD_S, **other[1])) as running:
+    with load.Running(server.towards([other[0]], duration_s=_hold_s(count), **other[1])) as running:
         starts.results.append(server.run([call], connections=count, count=count, duration_s=60.0))
         beside.results.append(running.wait())
     after = server.cpu()
@@ -99,9 +104,13 @@ def until_gone(server: harness.Server, most: int) -> None:
         time.sleep(0.1)
 
 
-def _entries(latencies: histogram.Histogram) -> histogram.Histogram:
+def _hold_s(count: int) -> float:
+    return HOLD_S + HOLD_EACH_S * count
+
+
+def _entries(latencies: histogram.Histogram, held_s: float) -> histogram.Histogram:
     assert latencies.samples is not None
-    return histogram.of(max(value - round(HOLD_S * 1e9), 0) for value in latencies.samples)
+    return histogram.of(max(value - round(held_s * 1e9), 0) for value in latencies.samples)
 
 
 def _lag(server: harness.Server) -> str:
