@@ -44,6 +44,24 @@ class Observer(Protocol):
     def log_closed(self, version: model.Version, stream: str) -> None:
         """No more bytes will come for a stream: its worker is dead."""
 
+    def event_received(self, function_name: str) -> None:
+        """Hear that an asynchronous event was accepted: it is on disk."""
+
+    def event_tried(self, function_name: str, age_s: float) -> None:
+        """Hear that an asynchronous event begins to run, ``age_s`` seconds after it was accepted."""
+
+    def event_retried(self, function_name: str, cause: str) -> None:
+        """Hear that an asynchronous event is to be tried again; ``cause`` is a closed set: error, throttle, fault."""
+
+    def event_ended(self, function_name: str, condition: str) -> None:
+        """Hear that an asynchronous event is done; ``condition`` is AWS's, a closed set: see invoke.retry."""
+
+    def event_undelivered(self, function_name: str, *, queue: bool) -> None:
+        """Hear that what came of an event could not be delivered, to its destination or to its dead-letter queue."""
+
+    def event_buried(self, function_name: str) -> None:
+        """Hear that an event is kept in the local store of dead letters."""
+
 
 class Silent:
     """An Observer that does nothing."""
@@ -70,4 +88,22 @@ class Silent:
         """Do nothing."""
 
     def log_closed(self, version: model.Version, stream: str) -> None:
+        """Do nothing."""
+
+    def event_received(self, function_name: str) -> None:
+        """Do nothing."""
+
+    def event_tried(self, function_name: str, age_s: float) -> None:
+        """Do nothing."""
+
+    def event_retried(self, function_name: str, cause: str) -> None:
+        """Do nothing."""
+
+    def event_ended(self, function_name: str, condition: str) -> None:
+        """Do nothing."""
+
+    def event_undelivered(self, function_name: str, *, queue: bool) -> None:
+        """Do nothing."""
+
+    def event_buried(self, function_name: str) -> None:
         """Do nothing."""

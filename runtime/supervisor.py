@@ -20,6 +20,7 @@ import resource
 import secrets
 import shutil
 import signal
+import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
@@ -30,7 +31,9 @@ import uvloop
 
 from runtime import config, errors, model
 from runtime.api import context, control, front, invocations, pages, refusals, server
-from runtime.invoke import admission, invoker
+from runtime.invoke import admission, configured, events, invoker
+from runtime.invoke.destinations import aws
+from runtime.invoke.queue import sqlite as queue
 from runtime.pool import (
     cgroups,
     environment,
@@ -113,7 +116,8 @@ class _Supervisor:
                 interpreters=tuple(forks.runtimes), account_concurrency=settings.pool.account_concurrency
             )
             api = control.Api(functions_, options)
-            invoke = invocations.Invocations(runner, functions_.site)
+            queued = self._events(runner, functions_, listener)
+            invoke = invocations.Invocations(runner, queued, functions_.site)
             own_pages = pages.Pages(
                 listener.logs,
                 lambda name: functions_.version(name, None).log_group,
@@ -127,6 +131,9 @@ class _Supervisor:
             await _deploy(examples, api)
             for runtime in settings.preload_interpreters:
                 await forks.preload(runtime)
+            await queued.start()
+            # Called first at the end: what is cut short then runs again after the next start.
+            self._up.callback(queued.hand_back)
             await http.listen(settings.host, settings.port)
             watch = listener.metrics.watch
             watch(families.ZYGOTES, forks.counts)
@@ -139,6 +146,7 @@ class _Supervisor:
             gc.freeze()
             announce(f"http://{settings.host}:{http.port}", report.summary())
             await stop.asked.wait()
+            queued.stop()
             await self._drain(http, workers, stop)
         return 0
 
@@ -150,6 +158,31 @@ class _Supervisor:
         self._up.callback(functions_.close)
         await functions_.collect(everything=True)
         return functions_
+
+    def _events(
+        self, runner: invoker.Invoker, functions_: registry.Registry, listener: telemetry.Telemetry
+    ) -> events.Events:
+        """Return the queue of asynchronous events; closed before the workers that serve it."""
+        settings = self._settings
+        chosen = settings.async_invoke
+        store = queue.SqliteQueue(
+            settings.state_dir / "events.db", letters=chosen.dead_letters, letters_size=chosen.dead_letters_mb * _MB
+        )
+        queued = events.Events(
+            store,
+            runner,
+            configured.Configured(functions_),
+            aws.Sender(settings.region, settings.aws.endpoint_of),
+            listener,
+            events.Limits.of(settings),
+            new_request_id=lambda: str(uuid.uuid4()),
+        )
+        self._up.push_async_callback(queued.close)
+        listener.metrics.watch(families.EVENTS_QUEUED, queued.depths)
+        listener.metrics.watch(families.DELIVERIES_QUEUED, lambda: queued.undelivered)
+        listener.metrics.watch(families.DEAD_LETTERS, lambda: queued.letters)
+        listener.metrics.watch(families.DEAD_LETTERS_EVICTED, lambda: queued.evicted)
+        return queued
 
     async def _pool(
         self, forks: zygotes.Zygotes, report: isolation.Report, packages: Path, listener: telemetry.Telemetry

@@ -15,12 +15,16 @@ import uuid
 
 from runtime import errors, model
 from runtime.api import http, payload, replies
-from runtime.invoke import invoker
+from runtime.invoke import endings, events, invoker
 from runtime.registry import names
 
 PREFIX = "/2015-03-31/functions/"
 SUFFIX = "/invocations"
+ASYNC_PREFIX = "/2014-11-13/functions/"
+ASYNC_SUFFIX = "/invoke-async"
+"""InvokeAsync, which AWS deprecated: docs.aws.amazon.com/lambda/latest/api/API_InvokeAsync.html."""
 SYNCHRONOUS_LIMIT = 6 * 1024 * 1024
+EVENT_LIMIT = 1024 * 1024
 """docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 CLIENT_CONTEXT_LIMIT = 3583
 TENANT_ID_LIMIT = 256
@@ -32,15 +36,18 @@ _LOG_TYPES = ("None", "Tail")
 class Invocations:
     """Answers Invoke."""
 
-    def __init__(self, calls_: invoker.Invoker, site: names.Site) -> None:
+    def __init__(self, calls_: invoker.Invoker, queued: events.Events, site: names.Site) -> None:
         self._invoker = calls_
+        self._events = queued
         self._site = site
         self._reference = functools.lru_cache(maxsize=16384)(self._parse_reference)
 
     @staticmethod
     def claims(method: str, path: str) -> bool:
-        """Return whether a request is an Invoke."""
-        return method == "POST" and path.startswith(PREFIX) and path.endswith(SUFFIX)
+        """Return whether a request is an Invoke, or an InvokeAsync."""
+        if method != "POST":
+            return False
+        return (path.startswith(PREFIX) and path.endswith(SUFFIX)) or _is_async(path)
 
     def handle(self, exchange: http.Exchange) -> None:
         """Answer an exchange that ``claims`` said yes to, now or later."""
@@ -52,6 +59,9 @@ class Invocations:
 
     def _start(self, exchange: http.Exchange, request_id: str) -> None:
         headers = exchange.headers
+        if _is_async(exchange.path):
+            self._enqueue(exchange, request_id, self._async_reference(exchange.path))
+            return
         kind = headers.get("x-amz-invocation-type", "RequestResponse")
         if kind not in _TYPES:
             raise _not_in_enum(kind, "invocationType", _TYPES)
@@ -59,19 +69,18 @@ class Invocations:
         if log_type not in _LOG_TYPES:
             raise _not_in_enum(log_type, "logType", _LOG_TYPES)
         reference, invoked_arn = self._reference(exchange.path, exchange.query)
+        if kind == "Event":
+            self._enqueue(exchange, request_id, reference)
+            return
         body = exchange.body
         if len(body) > SYNCHRONOUS_LIMIT:
-            raise errors.RequestEntityTooLarge(
-                f"Request must be smaller than {SYNCHRONOUS_LIMIT} bytes for the InvokeFunction operation"
-            )
+            raise _too_large(SYNCHRONOUS_LIMIT)
         if body:
             payload.demand_json(body)
         version = self._invoker.resolve(reference.name, reference.qualifier)
         if kind == "DryRun":
             exchange.respond(204, _headers(request_id, version.version), b"")
             return
-        if kind == "Event":
-            raise errors.NotBuilt("InvocationType Event is not offered yet: use RequestResponse")
         invocation = model.Invocation(
             request_id=request_id,
             version=version,
@@ -83,6 +92,35 @@ class Invocations:
             want_log_tail=log_type == "Tail",
         )
         _Pending(self._invoker, exchange, invocation)
+
+    def _enqueue(self, exchange: http.Exchange, request_id: str, reference: names.FunctionRef) -> None:
+        """Take an event; the caller hears when it is on disk."""
+        headers, body = exchange.headers, exchange.body
+        if len(body) > EVENT_LIMIT:
+            raise _too_large(EVENT_LIMIT)
+        if body:
+            payload.demand_json(body)
+        self._invoker.resolve(reference.name, reference.qualifier)
+        about = endings.About(
+            request_id=request_id,
+            qualifier=reference.qualifier,
+            trace_id=headers.get("x-amzn-trace-id") or _new_trace_id(),
+            client_context=_client_context(headers.get("x-amz-client-context")),
+            tenant_id=_tenant_id(headers.get("x-amz-tenant-id")),
+        )
+        self._events.accept(
+            reference.name,
+            about,
+            bytes(body) or b"{}",
+            on_accepted=lambda: exchange.respond(
+                202, [("x-amzn-RequestId", request_id), ("X-Amzn-Trace-Id", about.trace_id or "")], b""
+            ),
+            on_refused=lambda error: exchange.respond(*replies.of_error(error, request_id)),
+        )
+
+    def _async_reference(self, path: str) -> names.FunctionRef:
+        encoded = path[len(ASYNC_PREFIX) :].rstrip("/").removesuffix(ASYNC_SUFFIX)
+        return self._site.function(urllib.parse.unquote(encoded))
 
     def _parse_reference(self, path: str, query: str) -> tuple[names.FunctionRef, str]:
         """Return the function that a path and query name, and its ARN as the caller addressed it."""
@@ -121,6 +159,14 @@ class _Pending:
     def _withdraw(self) -> None:
         # A call that already runs goes on to its end, as on AWS; one that waits for a worker is dropped.
         self._call.cancelled = True
+
+
+def _is_async(path: str) -> bool:
+    return path.startswith(ASYNC_PREFIX) and path.rstrip("/").endswith(ASYNC_SUFFIX)
+
+
+def _too_large(limit: int) -> errors.RequestEntityTooLarge:
+    return errors.RequestEntityTooLarge(f"Request must be smaller than {limit} bytes for the InvokeFunction operation")
 
 
 def _headers(request_id: str, executed_version: str) -> list[tuple[str, str]]:

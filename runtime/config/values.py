@@ -66,7 +66,24 @@ class AsyncInvoke:
     """Invocations of type Event."""
 
     retry_base_delay_s: float = 60.0
-    """Before the first retry; doubles for the second. AWS waits one minute, then two."""
+    """Before the first retry; doubles for the second. AWS waits one minute, then two. The waits after throttles and
+    faults are in proportion: from a sixtieth of it to five times as long."""
+    concurrency: int = 0
+    """Events that may run at once, over all functions; 0 stands for ``pool.account_concurrency``."""
+    queue_events: int = 2_000_000
+    """Events that may wait, over all functions; above any bound of the queue callers get 429."""
+    queue_events_per_function: int = 500_000
+    queue_mb: int = 10_240
+    """What waiting events may take on disk."""
+    queue_lag_s: float = 21_600.0
+    """How late a function's next event may be before no more are taken for it."""
+    delivery_threads: int = 8
+    """Results that are delivered to other services at once."""
+    delivery_age_s: float = 21_600.0
+    """For so long it is tried to deliver a result; then it is kept as a dead letter."""
+    dead_letters: int = 100_000
+    """Events without a taker that are kept; the oldest go first."""
+    dead_letters_mb: int = 1024
 
 
 @frozen
@@ -129,6 +146,15 @@ _MINIMA: dict[str, float] = {
     "logs.file_mb": 1,
     "logs.files": 1,
     "async_invoke.retry_base_delay_s": 0,
+    "async_invoke.concurrency": 0,
+    "async_invoke.queue_events": 1,
+    "async_invoke.queue_events_per_function": 1,
+    "async_invoke.queue_mb": 1,
+    "async_invoke.queue_lag_s": 0,
+    "async_invoke.delivery_threads": 1,
+    "async_invoke.delivery_age_s": 0,
+    "async_invoke.dead_letters": 0,
+    "async_invoke.dead_letters_mb": 0,
 }
 _RUNTIME = re.compile(r"python3\.\d+")
 _URL = re.compile(r"https?://[^/\s]+")

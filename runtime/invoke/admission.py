@@ -33,6 +33,15 @@ class Admission:
         """Return how many calls of a function run."""
         return self._running.get(function_name, 0)
 
+    def reserved(self, function_name: str) -> int | None:
+        """Return a function's reserved concurrency, None where it has none."""
+        return self._reserved.get(function_name)
+
+    @property
+    def free(self) -> int:
+        """Return how many of the places that functions share are free."""
+        return self.unreserved - self._unreserved_running
+
     def reserve(self, function_name: str, places: int | None) -> None:
         """Set a function's reserved concurrency; None takes it away."""
         before = self._reserved.pop(function_name, None)

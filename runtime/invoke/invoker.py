@@ -53,6 +53,11 @@ class Invoker:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
 
+    @property
+    def places(self) -> admission.Admission:
+        """Return the limits that calls are held to."""
+        return self._places
+
     def resolve(self, function_name: str, qualifier: str | None) -> model.Version:
         """Return the version that one call is to run; raise ResourceNotFound or another ApiError."""
         return router.choose(self._routes.route(function_name, qualifier), self._sample())

@@ -85,6 +85,58 @@ FAILURES = Family(
     ("function", "cause"),
 )
 
+EVENTS_RECEIVED = Family(
+    "hotfork_async_events_received_total",
+    "counter",
+    "Asynchronous events that were accepted: they are on disk.",
+    ("function",),
+)
+EVENTS_DROPPED = Family(
+    "hotfork_async_events_dropped_total",
+    "counter",
+    "Asynchronous events that ended without success, by AWS's condition.",
+    ("function", "condition"),
+)
+EVENT_AGE = Family(
+    "hotfork_async_event_age_seconds",
+    "histogram",
+    "Time from the acceptance of an asynchronous event to the beginning of each of its runs.",
+    ("function",),
+    (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 60.0, 300.0, 1800.0, 7200.0, 21600.0),
+)
+EVENT_RETRIES = Family(
+    "hotfork_async_event_retries_total",
+    "counter",
+    "Asynchronous events that were put off: after an error of the function, a throttle, or a fault of the service.",
+    ("function", "cause"),
+)
+DESTINATION_FAILURES = Family(
+    "hotfork_destination_delivery_failures_total",
+    "counter",
+    "Tries to deliver the result of an event to its destination that failed.",
+    ("function",),
+)
+DEAD_LETTER_ERRORS = Family(
+    "hotfork_dead_letter_errors_total",
+    "counter",
+    "Tries to deliver an event to its function's dead-letter queue that failed.",
+    ("function",),
+)
+DEAD_LETTERS_KEPT = Family(
+    "hotfork_dead_letters_kept_total",
+    "counter",
+    "Events that went to the local store of dead letters; see hotfork events.",
+    ("function",),
+)
+
+EVENTS_QUEUED = Family("hotfork_async_events_queued", "gauge", "Asynchronous events that wait or run.", ("function",))
+DELIVERIES_QUEUED = Family(
+    "hotfork_async_deliveries_queued", "gauge", "Results of events that are still to be delivered."
+)
+DEAD_LETTERS = Family("hotfork_dead_letters", "gauge", "Events in the local store of dead letters.")
+DEAD_LETTERS_EVICTED = Family(
+    "hotfork_dead_letters_evicted_total", "counter", "Dead letters that were removed because newer ones needed room."
+)
 ACCOUNT_CONCURRENT = Family("hotfork_account_concurrent_executions", "gauge", "Invocations that are running.")
 ACCOUNT_LIMIT = Family(
     "hotfork_account_concurrency_limit", "gauge", "Invocations that may run at once, over all functions."

@@ -136,7 +136,46 @@ class Metrics:
         function = self._other if name in self._forgotten else self._of(name)
         series.add(function.failures, cause)
 
+    def event_received(self, function_name: str) -> None:
+        """Count an accepted event."""
+        self._events_of(function_name).received += 1
+
+    def event_tried(self, function_name: str, age_s: float) -> None:
+        """Note the age at which an event begins to run."""
+        self._events_of(function_name).age.observe(age_s)
+
+    def event_retried(self, function_name: str, cause: str) -> None:
+        """Count an event that was put off."""
+        series.add(self._events_of(function_name).retries, cause)
+
+    def event_ended(self, function_name: str, condition: str) -> None:
+        """Count an event that ended without success."""
+        if condition != "Success":
+            series.add(self._events_of(function_name).dropped, condition)
+
+    def event_undelivered(self, function_name: str, *, queue: bool) -> None:
+        """Count a delivery that failed."""
+        events = self._events_of(function_name)
+        if queue:
+            events.queue_errors += 1
+        else:
+            events.undelivered += 1
+
+    def event_buried(self, function_name: str) -> None:
+        """Count a dead letter."""
+        self._events_of(function_name).buried += 1
+
     # Off the hot path
+
+    def _events_of(self, name: str) -> series.Events:
+        # What is left of a deleted function's events must not bring its series back.
+        function = self._functions.get(name)
+        if function is None:
+            function = self._other if name in self._forgotten else self._admit(name)
+        events = function.events
+        if events is None:
+            events = function.events = series.Events()
+        return events
 
     def _of(self, name: str) -> series.Function:
         function = self._functions.get(name)
@@ -209,6 +248,17 @@ def _of_functions(functions: list[series.Function]) -> Iterator[tuple[families.F
     yield families.MEMORY_LIMIT, (((f.name,), f.memory_mb * _MB, []) for f in functions if f.memory_mb)
     yield families.CONCURRENT, (((f.name,), f.running, []) for f in functions)
     yield families.FAILURES, (sample for f in functions for sample in _counts((f.name,), f.failures))
+    yield from _of_events([(f.name, f.events) for f in functions if f.events is not None])
+
+
+def _of_events(functions: list[tuple[str, series.Events]]) -> Iterator[tuple[families.Family, Iterable[Sample]]]:
+    yield families.EVENTS_RECEIVED, (((name,), e.received, []) for name, e in functions)
+    yield families.EVENTS_DROPPED, (sample for name, e in functions for sample in _counts((name,), e.dropped))
+    yield families.EVENT_AGE, (((name,), e.age.sum, e.age.counts) for name, e in functions)
+    yield families.EVENT_RETRIES, (sample for name, e in functions for sample in _counts((name,), e.retries))
+    yield families.DESTINATION_FAILURES, (((name,), e.undelivered, []) for name, e in functions)
+    yield families.DEAD_LETTER_ERRORS, (((name,), e.queue_errors, []) for name, e in functions)
+    yield families.DEAD_LETTERS_KEPT, (((name,), e.buried, []) for name, e in functions)
 
 
 def _statuses(function: series.Function) -> list[Sample]:

@@ -26,6 +26,21 @@ class Histogram:
         return sum(self.counts)
 
 
+class Events:
+    """What is counted for the asynchronous events of one function."""
+
+    __slots__ = ("age", "buried", "dropped", "queue_errors", "received", "retries", "undelivered")
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.dropped: dict[str, int] = {}
+        self.retries: dict[str, int] = {}
+        self.age = Histogram(families.EVENT_AGE.bounds)
+        self.undelivered = 0
+        self.queue_errors = 0
+        self.buried = 0
+
+
 class Function:
     """What is counted for one function."""
 
@@ -35,6 +50,7 @@ class Function:
         "duration_counts",
         "duration_sum",
         "errors",
+        "events",
         "failures",
         "init",
         "memory",
@@ -54,6 +70,8 @@ class Function:
         self.statuses: dict[str, int] = {}
         """But for successes."""
         self.errors: dict[str, int] = {}
+        self.events: Events | None = None
+        """None as long as there were none."""
         self.throttles: dict[str, int] = {}
         self.cold_starts: dict[str, int] = {}
         self.failures: dict[str, int] = {}

@@ -73,3 +73,27 @@ class Telemetry:
     def log_closed(self, version: model.Version, stream: str) -> None:
         """See Observer."""
         self.logs.log_closed(version, stream)
+
+    def event_received(self, function_name: str) -> None:
+        """See Observer."""
+        self.metrics.event_received(function_name)
+
+    def event_tried(self, function_name: str, age_s: float) -> None:
+        """See Observer."""
+        self.metrics.event_tried(function_name, age_s)
+
+    def event_retried(self, function_name: str, cause: str) -> None:
+        """See Observer."""
+        self.metrics.event_retried(function_name, cause)
+
+    def event_ended(self, function_name: str, condition: str) -> None:
+        """See Observer."""
+        self.metrics.event_ended(function_name, condition)
+
+    def event_undelivered(self, function_name: str, *, queue: bool) -> None:
+        """See Observer."""
+        self.metrics.event_undelivered(function_name, queue=queue)
+
+    def event_buried(self, function_name: str) -> None:
+        """See Observer."""
+        self.metrics.event_buried(function_name)

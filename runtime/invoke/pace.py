@@ -1,0 +1,47 @@
+"""How many events may run at once: as many as the machine has processors for.
+
+A handler that waits wants many workers, one that computes wants as many as there are processors; which it is shows in
+how busy the processors are. So a backlog begins with a few workers, and gets half as many more every tenth of a second
+as long as processors idle. Without a backlog the number falls back to what is in use.
+"""
+
+import os
+
+import psutil
+
+TICK_S = 0.1
+_GROWTH = 1.5
+_PER_PROCESSOR = 4
+_IDLE_ENOUGH = 0.1
+
+
+class Pace:
+    """The number, and how it changes. Pure."""
+
+    def __init__(self, *, processors: int, limit: int) -> None:
+        self._least = min(limit, processors * _PER_PROCESSOR)
+        self._limit = limit
+        self.width = self._least
+
+    def tick(self, *, starved: bool, running: int, idle: float) -> None:
+        """Adapt: ``starved`` tells whether events wait for room, ``idle`` which share of the processors idled."""
+        if not starved:
+            self.width = max(self._least, min(self.width, running))
+        elif running >= self.width and idle > _IDLE_ENOUGH:
+            self.width = min(self._limit, int(self.width * _GROWTH) + 1)
+
+
+class Processors:
+    """What the host's processors did between two looks."""
+
+    def __init__(self) -> None:
+        self.count = len(os.sched_getaffinity(0))
+        self._last = (0.0, 0.0)
+
+    def idle(self) -> float:
+        """Return the share of the time since the last look that the processors idled."""
+        times = psutil.cpu_times()
+        idle, total = times.idle + times.iowait, sum(times)
+        last_idle, last_total = self._last
+        self._last = idle, total
+        return (idle - last_idle) / (total - last_total) if total > last_total else 0.0

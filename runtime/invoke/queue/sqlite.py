@@ -1,0 +1,201 @@
+"""The queue's store on SQLite: one thread that owns the file and does everything in the order in which it is asked.
+
+Callers are told on the event loop, in the same order. So whoever hears that rows were loaded has heard of every change
+that was written before, and of none that was written after: memory and file cannot drift apart.
+
+Whatever waits goes into one transaction: the more callers wait, the more each fsync serves. ``synchronous=FULL`` makes
+a change durable before its caller hears of it (sqlite.org/pragma.html#pragma_synchronous).
+
+Where the disk is full, changes that need not be kept are refused; the others wait, and are tried again every second.
+"""
+
+import asyncio
+import contextlib
+import logging
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from runtime.invoke.queue import loading, rows, schema, writing
+
+BATCH_CHANGES = 512
+BATCH_BYTES = 16 * 1024 * 1024
+RETRY_S = 1.0
+_VACUUM_PAGES = 256
+_FREE_PAGES = 16_384
+"""64 MB of the file may stand empty; more is given back to the disk, a MB at a time."""
+_LOOK_EVERY = 64
+
+_log = logging.getLogger(__name__)
+
+
+class _Load(NamedTuple):
+    lane: str
+    now: float
+    known: Collection[int]
+    limit: int
+    size: int
+    then: Callable[[rows.Loaded | None], None]
+
+
+class _End:
+    """Stands behind the last work."""
+
+
+_Work: TypeAlias = rows.Change | _Load | _End
+
+
+class Start(NamedTuple):
+    """What a store holds when it is opened."""
+
+    backlogs: Sequence[rows.Backlog]
+    last_id: int
+    letters: int
+
+
+class SqliteQueue:
+    """The store in the file at ``path``; its folder must exist."""
+
+    def __init__(self, path: Path, *, letters: int, letters_size: int) -> None:
+        """``letters`` and ``letters_size``, in bytes, bound what is kept of events without a taker."""
+        self.path = path
+        self._limits = letters, letters_size
+        self._loop = asyncio.get_running_loop()
+        self._work: queue.SimpleQueue[_Work] = queue.SimpleQueue()
+        self._connection: sqlite3.Connection
+        self._grave: writing.Grave
+        self._held: list[rows.Change] = []
+        self._batches = 0
+        self._thread = threading.Thread(target=self._run, name="event-writer", daemon=True)
+        self.after_batch: Callable[[], None] = lambda: None
+        """Called on the event loop when the callers of a batch have heard."""
+        self.on_evicted: Callable[[int], None] = lambda _count: None
+        """Called on the event loop when letters went for want of room."""
+
+    @property
+    def letters(self) -> int:
+        """Return how many letters there are."""
+        return self._grave.letters
+
+    def open(self) -> Start:
+        """Open the file and begin to write; blocks. Raises ConfigError where the file is not ours."""
+        self._connection = schema.prepare(self.path)
+        self._grave = writing.Grave(self._connection, letters=self._limits[0], size=self._limits[1])
+        start = Start(loading.backlogs(self._connection), loading.last_id(self._connection), self._grave.letters)
+        self._thread.start()
+        return start
+
+    def apply(self, change: rows.Change) -> None:
+        """Have a change written."""
+        self._work.put(change)
+
+    def load(
+        self,
+        lane: str,
+        now: float,
+        known: Collection[int],
+        *,
+        limit: int,
+        size: int,
+        then: Callable[[rows.Loaded | None], None],
+    ) -> None:
+        """Have rows of a lane read that are due and not ``known``; ``then`` gets None where they cannot be read."""
+        self._work.put(_Load(lane, now, known, limit, size, then))
+
+    def close(self) -> None:
+        """Write what waits and close the file; blocks."""
+        if self._thread.is_alive():
+            self._work.put(_End())
+            self._thread.join()
+            self._connection.close()
+
+    # On the thread
+
+    def _run(self) -> None:
+        running = True
+        while running:
+            changes, work = self._next_batch()
+            if changes:
+                self._write(changes)
+            if isinstance(work, _Load):
+                self._load(work)
+            elif isinstance(work, _End):
+                running = False
+        if self._held:
+            _log.warning("the outcome of %d events could not be written: they will run again", len(self._held))
+
+    def _next_batch(self) -> tuple[list[rows.Change], _Load | _End | None]:
+        """Wait for work; return the changes, those held back first, and what comes behind them that is no change."""
+        changes, size = self._held, 0
+        self._held = []
+        try:
+            work = self._work.get(timeout=RETRY_S if changes else None)
+            while isinstance(work, rows.Change):
+                changes.append(work)
+                size += sum([row.size for row in work.put])
+                if len(changes) >= BATCH_CHANGES or size >= BATCH_BYTES:
+                    return changes, None
+                work = self._work.get_nowait()
+        except queue.Empty:
+            return changes, None
+        return changes, work
+
+    def _write(self, changes: list[rows.Change]) -> None:
+        try:
+            evicted = writing.write(self._connection, changes, self._grave)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the callers must hear
+            self._failed(changes, error)
+            return
+        self._tell(self._settle, [(change, None) for change in changes], evicted)
+        with contextlib.suppress(sqlite3.Error):
+            self._give_back_space()
+
+    def _failed(self, changes: list[rows.Change], error: Exception) -> None:
+        """Refuse what may be refused and hold the rest; a change that is wrong in itself must not hold up others."""
+        ours = not isinstance(error, sqlite3.DatabaseError) or isinstance(
+            error, sqlite3.IntegrityError | sqlite3.ProgrammingError
+        )
+        if ours and len(changes) > 1:
+            for change in changes:
+                self._write([change])
+            return
+        if ours:
+            _log.error("a change of the event queue is not valid: %s", error)
+        refused = [change for change in changes if ours or not change.keep]
+        self._held += [change for change in changes if change.keep and not ours]
+        if self._held:
+            _log.warning("%d outcomes of events wait to be written: %s", len(self._held), error)
+        self._tell(self._settle, [(change, error) for change in refused], 0)
+
+    def _settle(self, settled: Sequence[tuple[rows.Change, Exception | None]], evicted: int) -> None:
+        for change, error in settled:
+            change.then(error)
+        if evicted:
+            self.on_evicted(evicted)
+        self.after_batch()
+
+    def _load(self, work: _Load) -> None:
+        loaded: rows.Loaded | None = None
+        try:
+            loaded = loading.due_rows(
+                self._connection, work.lane, work.now, work.known, limit=work.limit, size=work.size
+            )
+        except sqlite3.Error:
+            _log.exception("events of %s cannot be read", work.lane)
+        self._tell(work.then, loaded)
+
+    def _tell(self, listener: Callable[..., None], *arguments: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(listener, *arguments)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            return
+
+    def _give_back_space(self) -> None:
+        self._batches += 1
+        if self._batches % _LOOK_EVERY == 0:
+            free: int = self._connection.execute("PRAGMA freelist_count").fetchone()[0]
+            if free > _FREE_PAGES:
+                self._connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
