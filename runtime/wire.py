@@ -127,13 +127,12 @@ class Response:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class HandlerError:
-    """What the handler raised, as AWS's error document. ``fatal``: the worker exits after it."""
+    """What the handler raised, as AWS's error document."""
 
     TAG: ClassVar[int] = 21
     request_id: str
     error_type: str
     payload: bytes
-    fatal: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ class Call:
     when the function answered or broke, the second when no worker could be had for it.
     """
 
-    __slots__ = ("arrived", "cancelled", "invocation", "on_outcome", "on_refused")
+    __slots__ = ("arrived", "cancelled", "invocation", "on_chunk", "on_outcome", "on_refused", "resume")
 
     def __init__(
         self,
@@ -28,3 +28,11 @@ class Call:
         self.on_refused = on_refused
         self.cancelled = False
         """Set when nobody waits any more: a call that has no worker yet is then dropped."""
+        self.on_chunk: Callable[[bytes], bool] | None = None
+        """Called with each part of a streamed response, before its outcome; False asks to wait for ``resume``."""
+        self.resume: Callable[[], None] = _nothing
+        """Lets a streamed response go on; set when the call has its worker."""
+
+
+def _nothing() -> None:
+    """Resume what was never paused."""

@@ -80,6 +80,16 @@ def exited(wait_status: int, *, out_of_memory: bool) -> Fault:
     return Fault(status=model.Status.ERROR, error_type="Runtime.ExitError", message=message, cause=cause)
 
 
+def stream_too_large() -> Fault:
+    """Return the fault of a function that streamed more than a response may hold."""
+    return Fault(
+        status=model.Status.ERROR,
+        error_type="Function.ResponseSizeTooLarge",
+        message="Response payload size exceeded maximum allowed payload size (209715200 bytes).",
+        cause="protocol",
+    )
+
+
 def broke_protocol() -> Fault:
     """Return the fault of a worker that was killed for what it wrote to its response pipe."""
     return dataclasses.replace(exited(signal.SIGKILL, out_of_memory=False), cause="protocol")

@@ -51,6 +51,7 @@ class Link:
         "_on_log",
         "_on_message",
         "_outgoing",
+        "_paused",
         "_request_fd",
         "_response_fd",
     )
@@ -70,6 +71,7 @@ class Link:
         self._on_broken = on_broken
         self._decoder = wire.Decoder(wire.WORKER_MESSAGES)
         self._outgoing: deque[memoryview] = deque()
+        self._paused = False
         loop.add_reader(self._response_fd, self._response_readable)
         loop.add_reader(self._log_fd, self._log_readable)
 
@@ -105,6 +107,18 @@ class Link:
                 return
             left -= len(data)
             self._on_log(data)
+
+    def pause(self) -> None:
+        """Read no more responses until ``resume``: the worker waits when its pipe is full."""
+        if not self._paused and self._response_fd >= 0:
+            self._paused = True
+            self._loop.remove_reader(self._response_fd)
+
+    def resume(self) -> None:
+        """Read responses again."""
+        if self._paused and self._response_fd >= 0:
+            self._loop.add_reader(self._response_fd, self._response_readable)
+        self._paused = False
 
     def close(self) -> None:
         """Stop listening and close the pipes; a worker that reads its request pipe sees the end."""

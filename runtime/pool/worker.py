@@ -22,6 +22,9 @@ from runtime.pool import link, process, report, slot
 EXIT_GRACE = 0.1
 """Seconds between the end of the response pipe and the kill of a worker that only closed it."""
 
+STREAM_LIMIT = 200 * 1024 * 1024
+"""Bytes of a streamed response: docs.aws.amazon.com/lambda/latest/dg/configuration-response-streaming.html."""
+
 _MB = 1024 * 1024
 
 
@@ -97,6 +100,7 @@ class Worker:
         "_process",
         "_served",
         "_started_call",
+        "_streamed",
         "_tail",
         "_timer",
         "call",
@@ -128,6 +132,7 @@ class Worker:
         self._tail: report.Tail | None = None
         self._asked = self._confined = around.clock()
         self._started_call = 0.0
+        self._streamed = 0
         ours, theirs = link.pipes()
         self._link = link.Link(around.loop, ours, self._heard, self._logged, self._broken)
         try:
@@ -149,6 +154,8 @@ class Worker:
         """Give it a call; it must be idle."""
         self._move(slot.Event.ASSIGN)
         self.call = call
+        call.resume = self._link.resume
+        self._streamed = 0
         self._served += 1
         around, version, invocation = self._around, self.version, call.invocation
         self._started_call = around.clock()
@@ -185,29 +192,57 @@ class Worker:
 
     def _heard(self, message: Any) -> None:
         """Act on a message of the worker's; one that is out of turn is a broken protocol."""
-        kind, state = type(message), self.slot.state
+        state = self.slot.state
         if state is slot.State.STOPPING:
             return
-        serving = self.call
-        if kind is wire.Response and serving is not None and message.request_id == serving.invocation.request_id:
-            self._finish(model.Status.SUCCESS, message.payload, message.content_type, None)
-        elif kind is wire.HandlerError and serving is not None and message.request_id == serving.invocation.request_id:
-            self._finish(model.Status.ERROR, message.payload, "application/json", _printable(message.error_type))
-            if message.fatal and self.slot.state is not slot.State.STOPPING:
-                self.kill()
-        elif state is slot.State.STARTING and kind is wire.Confined:
-            self._become(message)
-        elif state is slot.State.STARTING and kind is wire.Ready:
-            self._ready()
-        elif state is slot.State.STARTING and kind is wire.InitError:
-            self._unstarted(
-                Failure(error_type=_printable(message.error_type), payload=message.payload, init_s=self._init_so_far()),
-                "init",
-            )
-        elif state is slot.State.STARTING and kind is wire.Refused:
-            self._refused(_printable(message.step), _printable(message.reason))
-        else:
-            self._broken(f"{kind.__name__} out of turn")
+        in_turn = self._starts(message) if state is slot.State.STARTING else self._answers(message)
+        if not in_turn:
+            self._broken(f"{type(message).__name__} out of turn")
+
+    def _starts(self, message: Any) -> bool:
+        """Act on what a worker says before it serves; return whether it may say that."""
+        match message:
+            case wire.Confined():
+                self._become(message)
+            case wire.Ready():
+                self._ready()
+            case wire.InitError():
+                error_type = _printable(message.error_type)
+                failure = Failure(error_type=error_type, payload=message.payload, init_s=self._init_so_far())
+                self._unstarted(failure, "init")
+            case wire.Refused():
+                self._refused(_printable(message.step), _printable(message.reason))
+            case _:
+                return False
+        return True
+
+    def _answers(self, message: Any) -> bool:
+        """Act on what a worker says of the call it serves; return whether it may say that."""
+        call = self.call
+        if call is None or getattr(message, "request_id", None) != call.invocation.request_id:
+            return False
+        match message:
+            case wire.Response():
+                self._finish(model.Status.SUCCESS, message.payload, message.content_type, None)
+            case wire.HandlerError():
+                self._finish(model.Status.ERROR, message.payload, "application/json", _printable(message.error_type))
+            case wire.Chunk():
+                self._stream(call, message.payload)
+            case wire.End():
+                status = model.Status.ERROR if message.error_type else model.Status.SUCCESS
+                self._finish(status, message.payload, "application/json", _printable(message.error_type) or None)
+            case _:
+                return False
+        return True
+
+    def _stream(self, call: calls.Call, payload: bytes) -> None:
+        self._streamed += len(payload)
+        if call.on_chunk is None:
+            self._broken("a stream that nobody asked for")
+        elif self._streamed > STREAM_LIMIT:
+            self._fail(faults.stream_too_large())
+        elif not call.on_chunk(payload):
+            self._link.pause()
 
     def _become(self, confined: wire.Confined) -> None:
         self._confined = self._around.clock()
