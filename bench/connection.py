@@ -21,9 +21,10 @@ def find(host: str, port: int) -> Address:
 class Call:
     """A call, ready to be sent."""
 
-    __slots__ = ("contains", "equals", "request")
+    __slots__ = ("contains", "equals", "index", "request")
 
-    def __init__(self, call: plan.Call, host: str, port: int) -> None:
+    def __init__(self, call: plan.Call, index: int, host: str, port: int) -> None:
+        self.index = index
         name = f"[{host}]" if ":" in host else host
         self.request = http1.request(f"{name}:{port}", call.method, call.path, call.headers, call.body.encode())
         self.equals = None if call.equals is None else call.equals.encode()

@@ -38,7 +38,7 @@ class Engine:
     def __init__(self, load: plan.Plan) -> None:
         chance = random.Random(load.seed)  # noqa: S311 - reproducible on purpose
         self._plan = load
-        self._calls = [Call(call, load.host, load.port) for call in load.calls]
+        self._calls = [Call(call, index, load.host, load.port) for index, call in enumerate(load.calls)]
         self._choices = pace.choices(load, chance)
         self._left = sys.maxsize if load.count is None else load.count
         self._dues: Iterator[int] | None = None
@@ -82,7 +82,8 @@ class Engine:
             self._send_due()
         self._loop()
         self._give_up()
-        return self._records.result(started_at=started_at, cpu_s=time.process_time() - cpu_s)
+        result = self._records.result(started_at=started_at, cpu_s=time.process_time() - cpu_s)
+        return msgspec.structs.replace(result, good_calls=self._records.good_calls if self._plan.list_good else None)
 
     # The loop
 
@@ -242,7 +243,10 @@ class Engine:
     def _finish(self, connection: Connection, now: int) -> None:
         """Take note of a complete answer, and go on."""
         seen = self._records
-        seen.ended(connection.call.outcome(connection.parser), now - connection.due, now)
+        outcome = connection.call.outcome(connection.parser)
+        seen.ended(outcome, now - connection.due, now)
+        if self._plan.list_good and outcome[:1] in {b"2", "2"}:
+            seen.good_calls.append(connection.call.index)
         connection.busy = False
         self._in_flight -= 1
         if connection.parser.closing or self._plan.reconnect or connection.rest is not None:

@@ -105,6 +105,17 @@ def cpu(name: str, title: str, runs: Runs) -> list[result.Scalar]:
     return [*found, generator]
 
 
+def cpu_plot(scenario: str, titles: Mapping[str, str], means: Mapping[str, float]) -> list[result.Plot]:
+    """Return a plot of the CPU time of several loads, stacked by part; none where it is not known."""
+    parts = ("supervisor", "workers", "generator")
+    names = [[f"{scenario}.{key}.cpu.{part}" for key in titles] for part in parts]
+    if not all(name in means for row in names for name in row):
+        return []
+    series = [result.Series(name=part, y=[means[name] for name in row]) for part, row in zip(parts, names, strict=True)]
+    title = "CPU time for one request"
+    return [result.Bars(title=title, unit="s", categories=list(titles.values()), series=series, stacked=True)]
+
+
 def problems(title: str, runs: Runs) -> list[str]:
     """Return what a reader must know about runs that did not go as they should."""
     failures = runs.failures()

@@ -58,6 +58,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reconnect: bool = False
     """A new connection for every request."""
     seed: int = 1
+    list_good: bool = False
+    """Tell which calls had the answer that was wanted (``Result.good_calls``)."""
 
 
 class Timeline(msgspec.Struct, frozen=True):
@@ -100,6 +102,8 @@ class Result(msgspec.Struct, frozen=True):
     cpu_s: float
     """CPU time that the generator itself took while it ran."""
     timeline: Timeline
+    good_calls: list[int] | None = None
+    """With ``list_good``: indices in ``Plan.calls``, in the order of their answers."""
 
 
 def is_good(outcome: str) -> bool:

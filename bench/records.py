@@ -20,6 +20,7 @@ class Records:
         "_start",
         "_step_ns",
         "finished",
+        "good_calls",
         "last",
         "refused",
         "unsent",
@@ -38,6 +39,7 @@ class Records:
         """When the last answer came."""
         self.finished = 0
         """Requests that have an outcome."""
+        self.good_calls: list[int] = []
         self.waited = 0
         self.unsent = 0
         self.refused = 0

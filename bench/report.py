@@ -94,7 +94,7 @@ def curve(measure: result.Distribution) -> list[tuple[float, float]]:
     return [
         (share, stats.percentile(ranked, share) * _NS)
         for share in _CURVE
-        if whole.count and (share == 0 or whole.count * (1 - share) >= _SURE)
+        if whole.count and (share == 0 or round(whole.count * (1 - share), 6) >= _SURE)
     ]
 
 

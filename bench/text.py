@@ -24,7 +24,7 @@ def figure(value: float) -> str:
 
 def quantity(value: float, unit: str) -> str:
     """Return a value with the fitting prefix: of 0.00018 and "s" it makes "180 µs"."""
-    if not math.isfinite(value):
+    if not math.isfinite(value) or value == 0:
         return figure(value)
     scales = {"s": _TIMES, "B": _SIZES}.get(unit)
     if scales is None:

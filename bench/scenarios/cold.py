@@ -42,9 +42,16 @@ def run(given: setting.Setting) -> result.Result:
             measures=measures,
             tables=[phases(server)],
             plots=[
+                result.Bars(
+                    title="Where the time of a start goes, means",
+                    unit="s",
+                    categories=["a cold start"],
+                    series=[result.Series(name=name, y=[mean]) for name, (mean, _) in _phases(server).items()],
+                    stacked=True,
+                ),
                 result.Latency(
                     title="Latency by percentile", measures=["cold.floor.fork", "cold.latency", "cold.second.latency"]
-                )
+                ),
             ],
             notes=[
                 *measure.problems("cold", runs),
@@ -65,7 +72,10 @@ def _run(server: harness.Server, names: list[str], runs: measure.Runs) -> None:
 
 def phases(server: harness.Server) -> result.Table:
     """Return where the server says that the time of its cold starts went."""
-    _, body = server.api.raw("GET", "/metrics")
-    found = metrics.means(metrics.parse(body.decode()), PHASES, "phase")
-    rows = [[phase, text.quantity(mean, "s"), f"{count:,}"] for phase, (mean, count) in found.items()]
+    rows = [[phase, text.quantity(mean, "s"), f"{count:,}"] for phase, (mean, count) in _phases(server).items()]
     return result.Table(title="Phases of the starts, as the server saw them", columns=["phase", "mean", "n"], rows=rows)
+
+
+def _phases(server: harness.Server) -> dict[str, tuple[float, int]]:
+    _, body = server.api.raw("GET", "/metrics")
+    return metrics.means(metrics.parse(body.decode()), PHASES, "phase")

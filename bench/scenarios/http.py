@@ -65,6 +65,7 @@ def _result(
             ],
         ),
     ]
+    plots += measure.cpu_plot("http", {key: title for key, title in titles.items() if key != "open"}, rates)
     return given.result(
         "http",
         "Invoke over HTTP, warm",

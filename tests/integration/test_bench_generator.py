@@ -125,6 +125,14 @@ def test_what_has_no_answer_in_time_is_counted_with_the_time_it_waited():
     assert cut.unsent == 7
 
 
+def test_it_tells_which_calls_had_the_answer_that_was_wanted():
+    calls = [plan.Call(path="/", body=str(number), equals=str(number % 2)) for number in range(6)]
+    with toy.ToyServer(lambda number, body: toy.reply(b"1")) as server:
+        result = load.run(a_plan(server, calls=calls, order="once", duration_s=60, list_good=True))
+        assert result.good_calls == [1, 3, 5]
+        assert load.run(a_plan(server, calls=calls, order="once", duration_s=60)).good_calls is None
+
+
 def test_each_call_once():
     seen = []
 
