@@ -1,12 +1,13 @@
 """Runs the unpacker in a process of its own, because the zip is a stranger's.
 
-The process knows only the zip (its standard input) and the folder; it limits itself further (see
-``runtime/worker/unpack.py``). Its answer is one line of JSON, read with a bound, and checked.
+The process knows only the zip (its standard input) and the folder, and confines itself to them before it looks at the
+zip (see ``runtime/worker/cell.py``). Its answer is one line of JSON, read with a bound, and checked.
 """
 
 import asyncio
 import contextlib
 import json
+import logging
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from runtime import errors
 UNPACKED_LIMIT = 262_144_000
 """Bytes of a function's files with its layers: docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
 
+_log = logging.getLogger(__name__)
 _TIMEOUT_S = 120.0
 _ANSWER_LIMIT = 4096
 _BOOT = (
@@ -64,6 +66,9 @@ def _judge(answer: bytes) -> int:
     except ValueError:
         result = {}
     if isinstance(result, dict):
+        if result.get("error") == "cell":
+            _log.error("zips cannot be unpacked, because the unpacker cannot confine itself: %r", result.get("detail"))
+            raise errors.ServiceFault
         if result.get("error") == "large":
             raise errors.InvalidParameterValue(f"Unzipped size must be smaller than {UNPACKED_LIMIT} bytes")
         total = result.get("total_bytes")

@@ -162,6 +162,20 @@ def unshare(flags: int) -> None:
     _call("unshare", flags)
 
 
+def write_maps(inner_uid: int, uid: int, inner_gid: int, gid: int) -> None:
+    """Map one uid and one gid of the parent into the user namespace this process just made."""
+    for name, text in (
+        ("setgroups", "deny"),
+        ("uid_map", f"{inner_uid} {uid} 1"),
+        ("gid_map", f"{inner_gid} {gid} 1"),
+    ):
+        fd = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+
+
 def setns(fd: int, kind: int) -> None:
     """Join the namespace of ``kind`` (CLONE_NEW*) that ``fd`` names."""
     _call("setns", fd, kind)

@@ -58,7 +58,7 @@ def _enter(mode: str, flags: int = 0) -> None:
     if mode == "user":
         uid, gid = os.getuid(), os.getgid()
         kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWPID)
-        rights.write_maps(0, uid, 0, gid)
+        kernel.write_maps(0, uid, 0, gid)
         flags &= ~kernel.CLONE_NEWPID
     if flags:
         kernel.unshare(flags)
@@ -137,7 +137,7 @@ def _identity(mode: str, uid: int) -> None:
         _enter(mode)
         kernel.unshare(kernel.CLONE_NEWUSER)
         kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
-        rights.write_maps(rights.WORKER_UID, 0, rights.WORKER_GID, 0)
+        kernel.write_maps(rights.WORKER_UID, 0, rights.WORKER_GID, 0)
     else:
         os.setgroups([])
         os.setresgid(uid, uid, uid)

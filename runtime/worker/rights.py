@@ -28,22 +28,8 @@ def user(job: Job) -> None:
     kernel.unshare(kernel.CLONE_NEWUSER)
     # A process that is not dumpable does not own its own /proc/self/uid_map.
     kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
-    write_maps(WORKER_UID, uid, WORKER_GID, gid)
+    kernel.write_maps(WORKER_UID, uid, WORKER_GID, gid)
     drop_bounding_set()  # a new user namespace comes with a full one
-
-
-def write_maps(inner_uid: int, uid: int, inner_gid: int, gid: int) -> None:
-    """Map one uid and one gid of the parent into the user namespace this process just made."""
-    for name, text in (
-        ("setgroups", "deny"),
-        ("uid_map", f"{inner_uid} {uid} 1"),
-        ("gid_map", f"{inner_gid} {gid} 1"),
-    ):
-        fd = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, text.encode())
-        finally:
-            os.close(fd)
 
 
 def drop_bounding_set() -> None:

@@ -9,7 +9,7 @@ int it ignores the upper half, and so must the rule: the TIOCSTI that carries bi
 import dataclasses
 import errno
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from runtime.worker import syscalls
 
@@ -128,17 +128,21 @@ class _Assembler:
         return struct.pack("<HBBI", code, jump_true, jump_false, value)
 
 
-def program(machine: str) -> bytes:
-    """Return the filter for an architecture, an array of struct sock_filter. Raises KeyError for an unknown one."""
+def program(machine: str, *, without: Collection[str] = ()) -> bytes:
+    """Return the filter for an architecture, an array of struct sock_filter. Raises KeyError for an unknown one.
+
+    ``without`` names calls that are refused although a worker may make them.
+    """
+    numbers = {name: nr for name, nr in syscalls.NUMBERS[machine].items() if name not in without}
     code = _Assembler()
     code.add(_LOAD, _ARCH)
     code.add(_JUMP_EQUAL, ARCHITECTURES[machine], "known")
     code.add(_RETURN, KILL)
     code.label("known")
     code.add(_LOAD, _NR)
-    _search(code, _ranges(syscalls.NUMBERS[machine]))
+    _search(code, _ranges(numbers))
     for name, rule in RULES.items():
-        if name in syscalls.NUMBERS[machine]:
+        if name in numbers:
             _rule(code, name, rule)
     return code.assemble()
 

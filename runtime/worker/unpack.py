@@ -1,4 +1,4 @@
-"""Unpacks one hostile zip into an empty folder, and dies rather than do anything else. Pure standard library.
+"""Unpacks one hostile zip into an empty folder, and dies rather than do anything else.
 
 ``zips`` reads; here is decided what is made of it, before anything is made: only regular files, folders and symbolic
 links, with modes 0644, 0755 and 0755; no path that is a file and a folder, or passes through a link; links last, when
@@ -9,7 +9,8 @@ folder, and what follows goes only down, through links that obey the same rule, 
 
     main([DESTINATION, BYTES_LIMIT]), with the zip as standard input,
 
-prints one JSON object: {"total_bytes": n, "entries": n}, or {"error": "bad"|"large", "detail": "..."}.
+confines itself (see ``cell``), then looks at the zip, and prints one JSON object: {"total_bytes": n, "entries": n}, or
+{"error": "bad"|"large", "detail": "..."}, or {"error": "cell", "detail": "..."} where it could not confine itself.
 """
 
 import dataclasses
@@ -22,7 +23,7 @@ import struct
 import sys
 from pathlib import Path
 
-from runtime.worker import zips
+from runtime.worker import cell, zips
 
 _LINK_LIMIT = 4096
 
@@ -109,27 +110,36 @@ def _check_link(path: tuple[str, ...], target: str) -> None:
         raise zips.BadZip(f"link {'/'.join(path)[:200]!r} points out")
 
 
-def _limit_self(limit: int) -> None:
-    """Take from this process what unpacking does not need."""
-    resource.setrlimit(resource.RLIMIT_CPU, (120, 120))
-    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit + 1, limit + 1))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
 def main(arguments: list[str]) -> int:
-    """Unpack standard input as the arguments say; print the result."""
+    """Unpack standard input as the arguments say, confined; print the result."""
     root, limit = Path(arguments[0]), int(arguments[1])
     os.umask(0o022)
-    _limit_self(limit)
+    try:
+        root = cell.enter(root, _limits(limit))
+    except Exception as error:
+        result: dict[str, object] = {"error": "cell", "detail": f"{type(error).__name__}: {error}"}
+    else:
+        result = _result(root, limit)
+    sys.stdout.write(json.dumps(result))
+    return 0
+
+
+def _limits(limit: int) -> dict[int, int]:
+    """Return what unpacking may take of the machine."""
+    return {
+        resource.RLIMIT_CPU: 120,
+        resource.RLIMIT_AS: 1 << 30,
+        resource.RLIMIT_FSIZE: limit + 1,
+        resource.RLIMIT_NOFILE: 16,
+        resource.RLIMIT_CORE: 0,
+    }
+
+
+def _result(root: Path, limit: int) -> dict[str, object]:
     try:
         unpacked = unpack(0, root, limit)
     except zips.TooLarge as error:
-        result: dict[str, object] = {"error": "large", "detail": str(error)}
+        return {"error": "large", "detail": str(error)}
     except (zips.BadZip, OSError, ValueError, MemoryError, OverflowError, struct.error) as error:
-        result = {"error": "bad", "detail": f"{type(error).__name__}: {error}"}
-    else:
-        result = dataclasses.asdict(unpacked)
-    sys.stdout.write(json.dumps(result))
-    return 0
+        return {"error": "bad", "detail": f"{type(error).__name__}: {error}"}
+    return dataclasses.asdict(unpacked)

@@ -8,6 +8,7 @@ the decompressor, never as announced; a size or checksum that lies ends it.
 Format: pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, sections 4.3 and 4.4.
 """
 
+import codecs
 import dataclasses
 import mmap
 import os
@@ -35,6 +36,8 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 _STORED, _DEFLATED = 0, 8
 _ENCRYPTED, _UTF8 = 0x1, 0x800
 _UNIX = 3
+_OLD_NAMES = codecs.lookup("cp437")
+"""Looked up now: who reads a stranger's zip may have given up the right to read the standard library."""
 
 
 class BadZip(Exception):
@@ -150,7 +153,7 @@ def _decode(name: bytes, flags: int) -> str:
     except UnicodeDecodeError:
         if flags & _UTF8:
             raise BadZip("a name is not UTF-8") from None
-        return name.decode("cp437")
+        return _OLD_NAMES.decode(name)[0]
 
 
 def _path(name: str) -> tuple[str, ...]:

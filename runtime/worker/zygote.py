@@ -79,7 +79,7 @@ def _enter_namespaces(mode: str, control: socket.socket) -> None:
         uid, gid = os.getuid(), os.getgid()
         # Together, so that the pid namespace is the user namespace's: leaving and joining it needs that.
         kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWPID)
-        rights.write_maps(0, uid, 0, gid)
+        kernel.write_maps(0, uid, 0, gid)
     else:
         kernel.unshare(kernel.CLONE_NEWPID)
     pid = os.fork()
