@@ -5,16 +5,12 @@ type, the log type, the client context and the tenant in headers, the qualifier 
 """
 
 import base64
-import binascii
 import functools
-import json
-import random
-import time
 import urllib.parse
 import uuid
 
 from runtime import errors, model
-from runtime.api import http, payload, replies
+from runtime.api import http, invoke_headers, payload, replies, streams
 from runtime.invoke import endings, events, invoker
 from runtime.registry import names
 
@@ -26,11 +22,8 @@ ASYNC_SUFFIX = "/invoke-async"
 SYNCHRONOUS_LIMIT = 6 * 1024 * 1024
 EVENT_LIMIT = 1024 * 1024
 """docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
-CLIENT_CONTEXT_LIMIT = 3583
-TENANT_ID_LIMIT = 256
 
 _TYPES = ("RequestResponse", "Event", "DryRun")
-_LOG_TYPES = ("None", "Tail")
 
 
 class Invocations:
@@ -47,7 +40,7 @@ class Invocations:
         """Return whether a request is an Invoke, or an InvokeAsync."""
         if method != "POST":
             return False
-        return (path.startswith(PREFIX) and path.endswith(SUFFIX)) or _is_async(path)
+        return (path.startswith(PREFIX) and path.endswith(SUFFIX)) or _is_async(path) or streams.claims(path)
 
     def handle(self, exchange: http.Exchange) -> None:
         """Answer an exchange that ``claims`` said yes to, now or later."""
@@ -59,15 +52,14 @@ class Invocations:
 
     def _start(self, exchange: http.Exchange, request_id: str) -> None:
         headers = exchange.headers
+        if exchange.path.startswith(streams.PREFIX):
+            self._stream(exchange, request_id)
+            return
         if _is_async(exchange.path):
             self._enqueue(exchange, request_id, self._async_reference(exchange.path))
             return
-        kind = headers.get("x-amz-invocation-type", "RequestResponse")
-        if kind not in _TYPES:
-            raise _not_in_enum(kind, "invocationType", _TYPES)
-        log_type = headers.get("x-amz-log-type", "None")
-        if log_type not in _LOG_TYPES:
-            raise _not_in_enum(log_type, "logType", _LOG_TYPES)
+        kind = invoke_headers.choice(headers.get("x-amz-invocation-type", "RequestResponse"), "invocationType", _TYPES)
+        want_log_tail = invoke_headers.wants_log_tail(headers)
         reference, invoked_arn = self._reference(exchange.path, exchange.query)
         if kind == "Event":
             self._enqueue(exchange, request_id, reference)
@@ -86,12 +78,33 @@ class Invocations:
             version=version,
             payload=bytes(body) or b"{}",
             invoked_arn=invoked_arn,
-            trace_id=headers.get("x-amzn-trace-id") or _new_trace_id(),
-            client_context=_client_context(headers.get("x-amz-client-context")),
-            tenant_id=_tenant_id(headers.get("x-amz-tenant-id")),
-            want_log_tail=log_type == "Tail",
+            trace_id=invoke_headers.trace_id(headers),
+            client_context=invoke_headers.client_context(headers),
+            tenant_id=invoke_headers.tenant_id(headers),
+            want_log_tail=want_log_tail,
         )
         _Pending(self._invoker, exchange, invocation)
+
+    def _stream(self, exchange: http.Exchange, request_id: str) -> None:
+        """Run an InvokeWithResponseStream."""
+        headers, body = exchange.headers, exchange.body
+        reference, invoked_arn = self._stream_reference(exchange.path, exchange.query)
+        if len(body) > SYNCHRONOUS_LIMIT:
+            raise _too_large(SYNCHRONOUS_LIMIT)
+        if body:
+            payload.demand_json(body)
+        invocation = model.Invocation(
+            request_id=request_id,
+            version=self._invoker.resolve(reference.name, reference.qualifier),
+            payload=bytes(body) or b"{}",
+            invoked_arn=invoked_arn,
+            trace_id=invoke_headers.trace_id(headers),
+            client_context=invoke_headers.client_context(headers),
+            tenant_id=invoke_headers.tenant_id(headers),
+            want_log_tail=invoke_headers.wants_log_tail(headers),
+            streaming=True,
+        )
+        streams.Stream(self._invoker, exchange, invocation)
 
     def _enqueue(self, exchange: http.Exchange, request_id: str, reference: names.FunctionRef) -> None:
         """Take an event; the caller hears when it is on disk."""
@@ -104,9 +117,9 @@ class Invocations:
         about = endings.About(
             request_id=request_id,
             qualifier=reference.qualifier,
-            trace_id=headers.get("x-amzn-trace-id") or _new_trace_id(),
-            client_context=_client_context(headers.get("x-amz-client-context")),
-            tenant_id=_tenant_id(headers.get("x-amz-tenant-id")),
+            trace_id=invoke_headers.trace_id(headers),
+            client_context=invoke_headers.client_context(headers),
+            tenant_id=invoke_headers.tenant_id(headers),
         )
         self._events.accept(
             reference.name,
@@ -122,9 +135,14 @@ class Invocations:
         encoded = path[len(ASYNC_PREFIX) :].rstrip("/").removesuffix(ASYNC_SUFFIX)
         return self._site.function(urllib.parse.unquote(encoded))
 
+    def _stream_reference(self, path: str, query: str) -> tuple[names.FunctionRef, str]:
+        return self._parse_name(path[len(streams.PREFIX) : -len(streams.SUFFIX)], query)
+
     def _parse_reference(self, path: str, query: str) -> tuple[names.FunctionRef, str]:
+        return self._parse_name(path[len(PREFIX) : -len(SUFFIX)], query)
+
+    def _parse_name(self, encoded: str, query: str) -> tuple[names.FunctionRef, str]:
         """Return the function that a path and query name, and its ARN as the caller addressed it."""
-        encoded = path[len(PREFIX) : -len(SUFFIX)]
         given = urllib.parse.parse_qs(query).get("Qualifier", [""])[0]
         reference = self._site.function(urllib.parse.unquote(encoded), given)
         return reference, self._site.function_arn(reference.name, reference.qualifier)
@@ -171,36 +189,3 @@ def _too_large(limit: int) -> errors.RequestEntityTooLarge:
 
 def _headers(request_id: str, executed_version: str) -> list[tuple[str, str]]:
     return [("x-amzn-RequestId", request_id), ("X-Amz-Executed-Version", executed_version)]
-
-
-def _not_in_enum(value: str, member: str, allowed: tuple[str, ...]) -> errors.Validation:
-    return errors.Validation(
-        f"1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: "
-        f"Member must satisfy enum value set: [{', '.join(allowed)}]"
-    )
-
-
-def _new_trace_id() -> str:
-    # docs.aws.amazon.com/xray/latest/devguide/xray-api-sendingdata.html#xray-api-traceids
-    return f"Root=1-{int(time.time()):08x}-{random.getrandbits(96):024x};Parent={random.getrandbits(64):016x};Sampled=0"
-
-
-def _client_context(header: str | None) -> bytes | None:
-    if header is None:
-        return None
-    if len(header) > CLIENT_CONTEXT_LIMIT:
-        raise errors.InvalidRequestContent("Client context must be smaller than 3583 bytes")
-    try:
-        decoded = base64.b64decode(header, validate=True)
-        document = json.loads(decoded)
-    except (binascii.Error, ValueError):
-        raise errors.InvalidRequestContent("Client context must be a valid Base64-encoded JSON object.") from None
-    if not isinstance(document, dict):
-        raise errors.InvalidRequestContent("Client context must be a valid Base64-encoded JSON object.")
-    return decoded
-
-
-def _tenant_id(header: str | None) -> str | None:
-    if header is not None and not 1 <= len(header) <= TENANT_ID_LIMIT:
-        raise errors.InvalidParameterValue("The tenant id must be between 1 and 256 characters long.")
-    return header

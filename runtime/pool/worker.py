@@ -22,6 +22,8 @@ from runtime.pool import link, process, report, slot
 EXIT_GRACE = 0.1
 """Seconds between the end of the response pipe and the kill of a worker that only closed it."""
 
+CONTENT_TYPES = ("application/json", "application/unknown")
+"""What AWS's Python runtime gives as the content type of a response; it becomes a header."""
 STREAM_LIMIT = 200 * 1024 * 1024
 """Bytes of a streamed response: docs.aws.amazon.com/lambda/latest/dg/configuration-response-streaming.html."""
 
@@ -222,7 +224,7 @@ class Worker:
         if call is None or getattr(message, "request_id", None) != call.invocation.request_id:
             return False
         match message:
-            case wire.Response():
+            case wire.Response() if message.content_type in CONTENT_TYPES:
                 self._finish(model.Status.SUCCESS, message.payload, message.content_type, None)
             case wire.HandlerError():
                 self._finish(model.Status.ERROR, message.payload, "application/json", _printable(message.error_type))
