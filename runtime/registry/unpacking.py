@@ -40,6 +40,7 @@ async def unpack(zip_path: Path, destination: Path, limit: int) -> int:
             stderr=asyncio.subprocess.DEVNULL,
             env={},
         )
+    assert process.stdout is not None
     try:
         async with asyncio.timeout(_TIMEOUT_S):
             answer = await _answer(process)
@@ -48,6 +49,9 @@ async def unpack(zip_path: Path, destination: Path, limit: int) -> int:
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
+        # To the end of the pipe: asyncio waits for that as well, and would wait for ever where it had paused reading.
+        while await process.stdout.read(_ANSWER_LIMIT):
+            pass
         await process.wait()
     return _judge(answer)
 
