@@ -14,35 +14,35 @@ class Observer(Protocol):
     """Listens to the core."""
 
     def invocation_started(self, invocation: model.Invocation) -> None:
-        """An invocation was admitted: it counts as a concurrent execution from now on."""
+        """Hear that an invocation was admitted: it counts as a concurrent execution from now on."""
 
     def invocation_finished(self, invocation: model.Invocation, outcome: model.Outcome) -> None:
-        """An admitted invocation has its outcome; called exactly once for each that started."""
+        """Hear that an admitted invocation has its outcome; called exactly once for each that started."""
 
     def invocation_throttled(self, function_name: str, reason: str) -> None:
-        """A call was refused with 429; ``reason`` is AWS's, a closed set."""
+        """Hear that a call was refused with 429; ``reason`` is AWS's, a closed set."""
 
     def worker_moved(self, version: model.Version | None, old: str, new: str) -> None:
-        """A worker changed its state (names of pool.slot.State in lower case).
+        """Hear that a worker changed its state (names of pool.slot.State in lower case).
 
         ``old`` is "" for a worker just made; ``new`` is "dead" at its end. ``version`` is None for a blank.
         """
 
     def worker_started(self, version: model.Version, kind: model.StartKind, phases: model.Phases) -> None:
-        """A worker became ready to serve its version for the first time."""
+        """Hear that a worker became ready to serve its version for the first time."""
 
     def worker_failed(self, version: model.Version, cause: str) -> None:
-        """A worker ended on its own; ``cause`` is a closed set: exit, signal, oom, timeout, protocol, start, init."""
+        """Hear that a worker ended on its own; ``cause`` is a closed set: exit, signal, oom, timeout, protocol, start, init."""
 
     def log_written(self, version: model.Version, stream: str, data: bytes, *, platform: bool = False) -> None:
-        """Bytes for a log stream: the function's output as it came, or one whole ``platform`` line (START, END ...).
+        """Take bytes for a log stream: the function's output as it came, or one whole ``platform`` line (START, END ...).
 
         Chunks of the function's output may end anywhere, even inside a character. ``platform`` is what tells our
         lines from a function's that look like them: it is never set for bytes that a worker wrote.
         """
 
     def log_closed(self, version: model.Version, stream: str) -> None:
-        """No more bytes will come for a stream: its worker is dead."""
+        """Hear that no more bytes will come for a stream: its worker is dead."""
 
     def event_received(self, function_name: str) -> None:
         """Hear that an asynchronous event was accepted: it is on disk."""

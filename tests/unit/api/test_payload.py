@@ -37,32 +37,24 @@ def test_what_pythons_strict_parser_refuses_is_refused(data):
             payload.demand_json(data)
 
 
+SOURCE = "\n at [Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); line: 1, column: "
+VALUES = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false')"
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (
-            b"n\x87r",
-            "Invalid UTF-8 start byte 0x87\n at [Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` "
-            "disabled); line: 1, column: 3]",
-        ),
-        (
-            b"\x99",
-            "Unexpected character ((CTRL-CHAR, code 153)): expected a valid value (JSON String, Number, Array, Object "
-            "or token 'null', 'true' or 'false')\n at [Source: REDACTED (`StreamReadFeature."
-            "INCLUDE_SOURCE_IN_LOCATION` disabled); line: 1, column: 1]",
-        ),
-        (
-            b"hello world",
-            "Unrecognized token 'hello': was expecting (JSON String, Number, Array, Object or token 'null', 'true' or "
-            "'false')\n at [Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); line: 1, "
-            "column: 6]",
-        ),
+        (b"n\x87r", f"Invalid UTF-8 start byte 0x87{SOURCE}3]"),
+        (b"\x99", f"Unexpected character ((CTRL-CHAR, code 153)): expected a valid value {VALUES}{SOURCE}1]"),
+        (b"hello world", f"Unrecognized token 'hello': was expecting {VALUES}{SOURCE}6]"),
     ],
 )
 def test_the_error_has_jacksons_words(body, message):
     with pytest.raises(errors.InvalidRequestContent) as caught:
         payload.demand_json(body)
-    assert caught.value.message == "Could not parse request body into json: Could not parse payload into json: " + message
+    assert (
+        caught.value.message == "Could not parse request body into json: Could not parse payload into json: " + message
+    )
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b"NaN", b'"\xff"', b"{} {}", b'{"a":1,}', b"\xef\xbb\xbf{}"])

@@ -41,12 +41,14 @@ def test_running_calls_change_sides_when_their_function_is_given_places():
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["admit", "release", "reserve"]), st.sampled_from("abc"), st.none() | st.integers(0, 4))
+        st.tuples(
+            st.sampled_from(["admit", "release", "reserve"]), st.sampled_from("abc"), st.none() | st.integers(0, 4)
+        )
     )
 )
 def test_counts_hold_over_any_history(history):
     places = admission.Admission(10)
-    running = {name: 0 for name in "abc"}
+    running = dict.fromkeys("abc", 0)
     reserved = {}
     for action, name, number in history:
         if action == "reserve":
