@@ -32,10 +32,13 @@ class Observer(Protocol):
         """Hear that a worker became ready to serve its version for the first time."""
 
     def worker_failed(self, version: model.Version, cause: str) -> None:
-        """Hear that a worker ended on its own; ``cause`` is a closed set: exit, signal, oom, timeout, protocol, start, init."""
+        """Hear that a worker ended on its own.
+
+        ``cause`` is of a closed set: exit, signal, oom, timeout, protocol, start, init.
+        """
 
     def log_written(self, version: model.Version, stream: str, data: bytes, *, platform: bool = False) -> None:
-        """Take bytes for a log stream: the function's output as it came, or one whole ``platform`` line (START, END ...).
+        """Take bytes for a log stream: the function's output as it came, or one whole ``platform`` line (START ...).
 
         Chunks of the function's output may end anywhere, even inside a character. ``platform`` is what tells our
         lines from a function's that look like them: it is never set for bytes that a worker wrote.
