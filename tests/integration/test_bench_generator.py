@@ -1,12 +1,14 @@
-"""The load generator against a server whose latency is known."""
+"""The load generator against a server whose latency is known, and the command and harness around it."""
 
 import socket
 import time
 
 import bench_toy_server as toy
 import pytest
+from click import testing
 
-from bench import load, plan
+from bench import __main__ as command
+from bench import client, harness, load, plan, procfs, result
 
 MS = 1_000_000
 
@@ -175,3 +177,45 @@ def test_a_server_that_goes_away_is_noticed_and_not_hammered():
     assert 1 <= result.outcomes["broken"].count <= 8
     # All attempts but the first, and one that may have been in the queue of the listener.
     assert result.outcomes["broken"].count - result.refused in (1, 2)
+
+
+def test_the_command_measures_any_server_that_answers_the_invoke_path(tmp_path):
+    page, file = tmp_path / "r.html", tmp_path / "r.json"
+    with toy.ToyServer(lambda number, body: toy.reply()) as server:
+        target = f"http://127.0.0.1:{server.port}"
+        options = ["--function", "f", "--body", '{"n": 1}', "--duration", "0.1", "--repeat", "2"]
+        files = ["--json", str(file), "--html", str(page)]
+        ended = testing.CliRunner().invoke(command.main, ["http", "--target", target, *options, *files])
+    assert ended.exit_code == 0, ended.output
+    [found] = result.load(file)
+    measures = {measure.name: measure for measure in found.measures}
+    assert all(run.count for run in measures["http.c8.latency"].runs)
+    assert len(measures["http.c1.rate"].values) == 2
+    # A server that is not ours: what it takes of the CPU is unknown, what the generator takes is not.
+    assert "http.c1.cpu.supervisor" not in measures
+    assert measures["http.c1.cpu.generator"].values[0] > 0
+    assert "<svg" in page.read_text()
+    assert target in ended.output
+
+
+def test_the_harness_starts_a_real_server_accounts_for_its_processes_and_ends_it():
+    with harness.serve("auto") as server:
+        server.create("hello")
+        call = plan.Call(path=client.invoke_path("hello"), body="{}", equals='{"ok": true}')
+        before = server.cpu()
+        ran = server.run([call], count=20, duration_s=60, connections=2)
+        taken = server.cpu() - before
+        known = server.family()
+        assert {name: each.count for name, each in ran.outcomes.items()} == {"200": 20}
+        assert known.supervisor == server.pid
+        assert known.zygotes
+        assert 1 <= len(known.workers) <= 2
+        assert taken.supervisor.total > 0
+        assert taken.workers.total > 0
+        pids = [known.supervisor, *known.zygotes, *known.workers]
+    assert [pid for pid in pids if procfs.stat(pid) is not None] == []
+
+
+def test_a_server_that_cannot_start_says_why():
+    with pytest.raises(harness.NotReady, match="no_such_setting"), harness.serve("auto", "no_such_setting = 1\n"):
+        pass
