@@ -10,7 +10,7 @@ import urllib.parse
 import uuid
 
 from runtime import errors, model
-from runtime.api import http, invoke_headers, payload, replies, streams
+from runtime.api import http, invoke_headers, payload, replies, streams, tenants
 from runtime.invoke import endings, events, invoker
 from runtime.registry import names
 
@@ -70,6 +70,7 @@ class Invocations:
         if body:
             payload.demand_json(body)
         version = self._invoker.resolve(reference.name, reference.qualifier)
+        tenant_id = tenants.of_call(headers, version)
         if kind == "DryRun":
             exchange.respond(204, _headers(request_id, version.version), b"")
             return
@@ -80,7 +81,7 @@ class Invocations:
             invoked_arn=invoked_arn,
             trace_id=invoke_headers.trace_id(headers),
             client_context=invoke_headers.client_context(headers),
-            tenant_id=invoke_headers.tenant_id(headers),
+            tenant_id=tenant_id,
             want_log_tail=want_log_tail,
         )
         _Pending(self._invoker, exchange, invocation)
@@ -93,14 +94,15 @@ class Invocations:
             raise _too_large(SYNCHRONOUS_LIMIT)
         if body:
             payload.demand_json(body)
+        version = self._invoker.resolve(reference.name, reference.qualifier)
         invocation = model.Invocation(
             request_id=request_id,
-            version=self._invoker.resolve(reference.name, reference.qualifier),
+            version=version,
             payload=bytes(body) or b"{}",
             invoked_arn=invoked_arn,
             trace_id=invoke_headers.trace_id(headers),
             client_context=invoke_headers.client_context(headers),
-            tenant_id=invoke_headers.tenant_id(headers),
+            tenant_id=tenants.of_call(headers, version),
             want_log_tail=invoke_headers.wants_log_tail(headers),
             streaming=True,
         )
@@ -113,13 +115,13 @@ class Invocations:
             raise _too_large(EVENT_LIMIT)
         if body:
             payload.demand_json(body)
-        self._invoker.resolve(reference.name, reference.qualifier)
+        version = self._invoker.resolve(reference.name, reference.qualifier)
         about = endings.About(
             request_id=request_id,
             qualifier=reference.qualifier,
             trace_id=invoke_headers.trace_id(headers),
             client_context=invoke_headers.client_context(headers),
-            tenant_id=invoke_headers.tenant_id(headers),
+            tenant_id=tenants.of_call(headers, version),
         )
         self._events.accept(
             reference.name,

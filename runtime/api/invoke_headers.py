@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from runtime import errors
 
 CLIENT_CONTEXT_LIMIT = 3583
-TENANT_ID_LIMIT = 256
 
 _LOG_TYPES = ("None", "Tail")
 
@@ -57,11 +56,3 @@ def client_context(headers: Mapping[str, str]) -> bytes | None:
     if not isinstance(document, dict):
         raise errors.InvalidRequestContent("Client context must be a valid Base64-encoded JSON object.")
     return decoded
-
-
-def tenant_id(headers: Mapping[str, str]) -> str | None:
-    """Return the tenant; raise InvalidParameterValue for one that is too long."""
-    header = headers.get("x-amz-tenant-id")
-    if header is not None and not 1 <= len(header) <= TENANT_ID_LIMIT:
-        raise errors.InvalidParameterValue("The tenant id must be between 1 and 256 characters long.")
-    return header
