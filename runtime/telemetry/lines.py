@@ -84,6 +84,8 @@ def _timestamp(now_ms: int) -> bytes:
 
 def escape(text: bytes) -> bytes:
     """Return UTF-8 text without control characters, but for tabs and line breaks."""
+    if text.isascii() and not text.translate(None, _VISIBLE):
+        return text  # as nearly all text is
     try:
         text.decode()
     except UnicodeDecodeError:
