@@ -6,7 +6,8 @@
       ApiError                 the caller's, with AWS's error code and HTTP status
         InvalidParameterValue  ResourceNotFound  ResourceConflict  PreconditionFailed
         RequestTooLarge  InvalidRequestContent  UnsupportedMediaType  TooManyRequests
-        Validation  Serialization  AccessDenied  ServiceFault  NotBuilt ...
+        Validation  Serialization  ServiceFault  NotBuilt ...
+        AccessDenied  MissingAuthenticationToken  IncompleteSignature  InvalidSignature  UnrecognizedClient
       WorkerLost               the worker broke: the invocation gets AWS's error for it
       InvalidTransition        ours: a bug
 
@@ -215,6 +216,70 @@ class AccessDenied(ApiError):
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message, type_=None)
+
+
+class _Unauthenticated(ApiError):
+    """It is not known who calls: docs.aws.amazon.com/lambda/latest/api/CommonErrors.html."""
+
+    status = 403
+    message_key = "message"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message, type_=None)
+
+
+class MissingAuthenticationToken(_Unauthenticated):
+    """Missing Authentication Token"""  # noqa: D400 - AWS's message
+
+    code = "MissingAuthenticationTokenException"
+
+
+class PasswordWanted(MissingAuthenticationToken):
+    """Missing Authentication Token"""  # noqa: D400 - of a page: a browser then asks its user
+
+    status = 401
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headers = {"WWW-Authenticate": 'Basic realm="hotfork", charset="UTF-8"'}
+
+
+class IncompleteSignature(_Unauthenticated):
+    """The request signature does not conform to AWS standards."""
+
+    code = "IncompleteSignatureException"
+
+
+class InvalidSignature(_Unauthenticated):
+    """The request signature does not match."""
+
+    code = "InvalidSignatureException"
+
+
+class UnrecognizedClient(_Unauthenticated):
+    """The security token included in the request is invalid."""
+
+    code = "UnrecognizedClientException"
+
+
+class ExpiredToken(_Unauthenticated):
+    """The security token included in the request is expired"""  # noqa: D400 - AWS's message
+
+    code = "ExpiredTokenException"
+
+
+class RecursiveInvocation(ApiError):
+    """A function was invoked in a loop, and its next invocation stopped."""
+
+    code = "RecursiveInvocationException"
+    status = 400
+
+    def __init__(self) -> None:
+        # docs.aws.amazon.com/lambda/latest/api/API_Invoke.html, "Errors"
+        super().__init__(
+            "Lambda has detected your function being invoked in a recursive loop with other Amazon Web Services "
+            "resources and stopped your function's invocation."
+        )
 
 
 class TooManyRequests(ApiError):

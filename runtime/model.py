@@ -35,6 +35,8 @@ class Version:
     runtime: str
     """"python3.N"."""
     handler: str
+    role: str = ""
+    """ARN of its execution role: what it may do itself."""
     code_sha256: str
     code_path: str
     layer_path: str | None = None

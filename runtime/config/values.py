@@ -86,6 +86,27 @@ class AsyncInvoke:
     dead_letters_mb: int = 1024
 
 
+PageMode = Literal["auto", "open", "signed", "off"]
+
+
+@frozen
+class Auth:
+    """Who may call the server."""
+
+    credentials: Path | None = None
+    """TOML file of users with their keys and policies; with it every request must be signed."""
+    roles: Path | None = None
+    """TOML file of what execution roles allow their functions; without it, to invoke functions."""
+    insecure: bool = False
+    """Listen on other addresses than loopback although nobody needs to sign."""
+    metrics: PageMode = "auto"
+    """/metrics; auto: as the API is."""
+    health: PageMode = "open"
+    """/healthz and /readyz."""
+    console: PageMode = "auto"
+    """The pages for browsers."""
+
+
 @frozen
 class Aws:
     """Where other AWS services are found: destinations, queues and buckets of functions."""
@@ -125,6 +146,7 @@ class Settings:
     sandbox: Sandbox = Sandbox()
     logs: Logs = Logs()
     async_invoke: AsyncInvoke = AsyncInvoke()
+    auth: Auth = Auth()
     aws: Aws = Aws()
 
     @property
@@ -182,6 +204,9 @@ def check(settings: Settings) -> None:
         demand(_RUNTIME.fullmatch(runtime), f"interpreters: {runtime!r} is not a runtime such as python3.12")
     for url in (settings.aws.endpoint_url or "http://x", *settings.aws.endpoints.values()):
         demand(_URL.match(url), f"aws: {url!r} is not a URL such as http://127.0.0.1:9324")
+    for page in ("metrics", "health", "console"):
+        signed = getattr(settings.auth, page) == "signed" and settings.auth.credentials is None
+        demand(not signed, f'auth.{page} is "signed", but without auth.credentials nobody can sign')
     classes = settings.pool.memory_classes_mb
     demand(
         classes and list(classes) == sorted(set(classes)) and classes[0] >= 1 and classes[-1] == MEMORY_CLASSES_MB[-1],

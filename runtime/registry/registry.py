@@ -155,6 +155,7 @@ class Registry:
             function_arn=self.site.function_arn(version.function),
             runtime=settings["Runtime"],
             handler=settings["Handler"],
+            role=settings["Role"],
             code_sha256=base64_digest(version.code.sha256),
             code_path=str(self.code.tree_of(version.code.sha256)),
             layer_path=str(self.code.merged(layers)) if layers else None,
