@@ -30,8 +30,8 @@ import psutil
 import uvloop
 
 from runtime import config, errors, model
-from runtime.api import context, control, front, invocations, pages, refusals, server
-from runtime.invoke import admission, configured, events, invoker
+from runtime.api import context, control, event_pages, front, invocations, pages, refusals, server
+from runtime.invoke import admission, configured, dead_letters, events, invoker
 from runtime.invoke.destinations import aws
 from runtime.invoke.queue import sqlite as queue
 from runtime.pool import (
@@ -118,13 +118,16 @@ class _Supervisor:
             api = control.Api(functions_, options)
             queued = self._events(runner, functions_, listener)
             invoke = invocations.Invocations(runner, queued, functions_.site)
+            about_events = event_pages.EventPages(queued, dead_letters.DeadLetters(queued))
             own_pages = pages.Pages(
                 listener.logs,
                 lambda name: functions_.version(name, None).log_group,
                 listener.exposition,
                 lambda: {"ready": forks.ready, "workers": workers.statistics(), "isolation": report.document()},
             )
-            application = front.Front(invoke, api, own_pages.by_path(), self._spawn)
+            application = front.Front(
+                invoke, api, {**own_pages.by_path(), **about_events.by_path()}, self._spawn, about_events.actions()
+            )
             limits = server.Limits(body_limit=refusals.body_limit)
             http = server.Server(application, limits, refusal=refusals.of)
             self._up.push_async_callback(http.close)

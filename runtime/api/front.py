@@ -13,6 +13,8 @@ from runtime.api import http, invocations, replies
 Reply: TypeAlias = tuple[int, Sequence[tuple[str, str]], bytes]
 Page: TypeAlias = Callable[[str, Mapping[str, str], str], Awaitable[Reply]]
 """From what follows the page's own path, the query and the Accept header to a reply."""
+Action: TypeAlias = Callable[[bytes], Awaitable[Reply]]
+"""From the body of a POST, a JSON document, to a reply."""
 
 _log = logging.getLogger(__name__)
 
@@ -33,14 +35,17 @@ class Front:
         control: ControlPlane,
         pages: Mapping[str, Page],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
+        actions: Mapping[str, Action] | None = None,
     ) -> None:
         """``pages`` are by path: GET of the path itself, or of what lies below one that ends in a slash.
 
+        ``actions`` are by path: POST of a JSON document to it.
         ``spawn`` runs a coroutine that never raises as a task with a parent.
         """
         self._invoke = invoke
         self._control = control
         self._pages = pages
+        self._actions = actions or {}
         self._spawn = spawn
         self.requests = 0
         """How many came, since the start."""
@@ -51,8 +56,11 @@ class Front:
         if self._invoke.claims(exchange.method, exchange.path):
             self._invoke.handle(exchange)
             return
+        action = self._actions.get(exchange.path) if exchange.method == "POST" else None
         page = self._page_of(exchange.path)
-        if page is None:
+        if action is not None:
+            self._act(action, exchange)
+        elif page is None:
             self._spawn(self._answer(exchange, self._ask_control(exchange)))
         elif exchange.method not in ("GET", "HEAD"):
             exchange.respond(405, [("Allow", "GET, HEAD")], b"")
@@ -61,6 +69,14 @@ class Front:
             query = dict(urllib.parse.parse_qsl(exchange.query))
             accept = exchange.headers.get("accept", "")
             self._spawn(self._answer(exchange, handler(urllib.parse.unquote(rest), query, accept)))
+
+    def _act(self, action: Action, exchange: http.Exchange) -> None:
+        # A web page that somebody looks at can post to loopback, but not this type without the server's consent
+        # (fetch.spec.whatwg.org, "CORS-safelisted request-header").
+        if exchange.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            exchange.respond(415, [], b"")
+        else:
+            self._spawn(self._answer(exchange, action(bytes(exchange.body))))
 
     def _page_of(self, path: str) -> tuple[Page, str] | None:
         page = self._pages.get(path)

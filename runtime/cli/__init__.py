@@ -20,6 +20,7 @@ _COMMANDS = {
     "ls": "runtime.cli.functions",
     "describe": "runtime.cli.functions",
     "logs": "runtime.cli.logs",
+    "events": "runtime.cli.events",
     "rm": "runtime.cli.functions",
     "doctor": "runtime.cli.doctor",
     "env": "runtime.cli.env",

@@ -62,6 +62,10 @@ class About:
             self.log_tail,
         ]
 
+    def anew(self) -> "About":
+        """Return it as it was before the first try."""
+        return dataclasses.replace(self, tries=(), log_tail=b"")
+
     def after(self, failed: Try, log_tail: bytes) -> "About":
         """Return it with one try more."""
         return dataclasses.replace(self, tries=(*self.tries, failed), log_tail=log_tail)

@@ -76,7 +76,7 @@ class Events:
         clock: Callable[[], float] = time.time,
     ) -> None:
         """``clock`` gives Unix time in seconds."""
-        self._store = store
+        self.store = store
         self._functions = functions
         self._observer = listener
         self._limits = limits
@@ -111,7 +111,7 @@ class Events:
 
     async def start(self) -> None:
         """Take up what was left by the last run; raise ConfigError where its file cannot be used."""
-        found = await asyncio.to_thread(self._store.open)
+        found = await asyncio.to_thread(self.store.open)
         self._ids = itertools.count(found.last_id + 1)
         for backlog in found.backlogs:
             (self._targets if ":" in backlog.lane else self._lanes).restore(backlog)
@@ -134,7 +134,7 @@ class Events:
         """Write what is to be written; nothing runs any more."""
         self.hand_back()
         await self.deliverer.close()
-        await asyncio.to_thread(self._store.close)
+        await asyncio.to_thread(self.store.close)
 
     def new_id(self) -> int:
         """Return an unused id of a row or letter."""
@@ -169,7 +169,7 @@ class Events:
             else:
                 on_refused(errors.ServiceFault(f"The event could not be stored: {error}."))
 
-        self._store.apply(rows.Change(then, put=(row,)))
+        self.store.apply(rows.Change(then, put=(row,)))
 
     def restored(self, function_name: str, about: endings.About, payload: bytes) -> rows.Row:
         """Return the row of an event that runs again after it had ended; raise TooManyRequests. It counts already."""
@@ -224,7 +224,7 @@ class Events:
     @property
     def letters(self) -> int:
         """Return how many letters are kept."""
-        return self._store.letters
+        return self.store.letters
 
     def backlogs(self) -> list[Mapping[str, Any]]:
         """Return what waits for each function and target that anything waits for."""
