@@ -9,7 +9,12 @@ import ctypes
 import os
 from collections.abc import Mapping
 
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 
 NOSUID = 0x2
 NODEV = 0x4
@@ -60,3 +65,8 @@ def unshare(flags: int) -> None:
 def setns(fd: int, kind: int) -> None:
     """Join the namespace of ``kind`` (CLONE_NEW*) that ``fd`` names: the calling thread only."""
     _check("setns", _libc.setns(fd, kind))
+
+
+def prctl(option: int, argument: int) -> None:
+    """Set one attribute of the process (PR_*)."""
+    _check("prctl", _libc.prctl(ctypes.c_int(option), ctypes.c_ulong(argument), 0, 0, 0))

@@ -5,18 +5,12 @@ whatever a function left in it, when the last process in it is gone.
 """
 
 import concurrent.futures
-import fcntl
 import os
-import socket
-import struct
 
 from runtime.pool import kernel, spares
+from runtime.pool.network import netlink
 
 READY = 16
-
-_SIOCGIFFLAGS = 0x8913
-_SIOCSIFFLAGS = 0x8914
-_IFF_UP = 0x1
 
 
 def make() -> int:
@@ -28,20 +22,13 @@ def make() -> int:
     try:
         kernel.unshare(kernel.CLONE_NEWNET)
         try:
-            raise_loopback()
+            with netlink.Netlink() as inside:
+                inside.raise_link("lo")  # without it not even 127.0.0.1 answers
             return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         finally:
             kernel.setns(home, kernel.CLONE_NEWNET)
     finally:
         os.close(home)
-
-
-def raise_loopback() -> None:
-    """Bring the loopback of the calling thread's network namespace up: without it not even 127.0.0.1 answers."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        # struct ifreq: the interface's name, then its flags.
-        name, flags = struct.unpack("16sh14x", fcntl.ioctl(any_socket, _SIOCGIFFLAGS, struct.pack("16sh14x", b"lo", 0)))
-        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh14x", name, flags | _IFF_UP))
 
 
 class Namespaces:

@@ -20,7 +20,10 @@ import psutil
 
 from runtime import errors
 from runtime.pool import instance
-from runtime.pool.network import rules
+from runtime.pool.network import reach, rules
+
+SEARCH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+"""Where nft and its like are looked for: an ordinary user's PATH often leaves out the last two."""
 
 _CURE = "install nftables (apt install nftables, dnf install nftables) and run with CAP_NET_ADMIN"
 _TIMEOUT_S = 10.0
@@ -38,15 +41,15 @@ sys.exit(64 if refused else 65)
 class Egress:
     """The rules of one supervisor, while they stand."""
 
-    def __init__(self, uids: range, allowed: Sequence[rules.Allowed] = ()) -> None:
+    def __init__(self, uids: range, allowed: Sequence[reach.Allowed] = ()) -> None:
         """Install the rules for these uids, and see that they hold. Raises IsolationError with cause and cure."""
-        self._nft = shutil.which("nft", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+        self._nft = shutil.which("nft", path=SEARCH)
         if self._nft is None:
             raise errors.IsolationError(f"nft is not installed; {_CURE}")
         self.table = instance.name()
         self._collect()
-        servers = rules.name_servers(_read(Path("/etc/resolv.conf")))
-        text = rules.ruleset(self.table, uids, [*allowed, *servers], _neighbours())
+        servers = reach.name_servers(read(Path("/etc/resolv.conf")))
+        text = rules.ruleset(self.table, uids, [*allowed, *servers], neighbours())
         # Should our own table stand already, it is replaced in the same transaction.
         self._run(f"table inet {self.table}\ndelete table inet {self.table}\n{text}")
         try:
@@ -84,26 +87,28 @@ class Egress:
         return done.stdout
 
 
-def resolve(entries: Sequence[str]) -> tuple[rules.Allowed, ...]:
+def resolve(entries: Sequence[str]) -> tuple[reach.Allowed, ...]:
     """Return what an allow-list of "host:port" means now; names are looked up. Raises ConfigError."""
-    allowed: list[rules.Allowed] = []
+    allowed: list[reach.Allowed] = []
     for entry in entries:
-        host, port = rules.parse_entry(entry)
+        host, port = reach.parse_entry(entry)
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
             raise errors.ConfigError(f"{entry!r} in the allow-list cannot be looked up: {error}") from error
-        allowed += [rules.allowed(str(address[0]), port) for *_, address in found]
+        allowed += [reach.allowed(str(address[0]), port) for *_, address in found]
     return tuple(dict.fromkeys(allowed))
 
 
-def _neighbours() -> tuple[str, ...]:
+def neighbours() -> tuple[str, ...]:
+    """Return the networks that this machine is on."""
     families = (socket.AF_INET, socket.AF_INET6)
     found = [one for entries in psutil.net_if_addrs().values() for one in entries if one.family in families]
-    return rules.connected((one.address, one.netmask or "") for one in found)
+    return reach.connected((one.address, one.netmask or "") for one in found)
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """Return what a file holds; nothing where it cannot be read."""
     try:
         return path.read_text()
     except OSError:

@@ -1,168 +1,104 @@
-"""What a function may reach in mode egress, as addresses and as an nftables ruleset; pure.
+"""What a function may reach in mode egress (``reach``), as rulesets for nftables; pure."""
 
-A function may reach what the Internet's registries call globally reachable, and what the operator allowed by host and
-port. It may not reach this machine (loopback, and any of its own addresses), link-local addresses (the metadata
-services of clouds), private networks, and nobody may reach it.
-
-Sources: IANA's special-purpose address registries for IPv4 and IPv6 (RFC 6890), RFC 6052 for NAT64.
-"""
-
-import dataclasses
 import ipaddress
-import re
 from collections.abc import Iterable, Sequence
 
-from runtime import errors
-
-DENIED_4 = (
-    "0.0.0.0/8",
-    "10.0.0.0/8",
-    "100.64.0.0/10",
-    "127.0.0.0/8",
-    "168.63.129.16/32",  # Azure's platform service, on a public address
-    "169.254.0.0/16",
-    "172.16.0.0/12",
-    "192.0.0.0/24",
-    "192.0.2.0/24",
-    "192.88.99.0/24",
-    "192.168.0.0/16",
-    "198.18.0.0/15",
-    "198.51.100.0/24",
-    "203.0.113.0/24",
-    "224.0.0.0/3",
-)
-
-NAT64 = "64:ff9b::/96"
-"""The IPv4 Internet as an IPv6-only network sees it (RFC 6052); it would lead to private IPv4 addresses as well."""
-
-DENIED_6 = (
-    "::/3",  # loopback, mapped and compatible addresses, local NAT64, discard-only; NAT64 is let through before
-    "2001::/23",  # Teredo, ORCHID, benchmarking and the like
-    "2001:db8::/32",
-    "2002::/16",  # 6to4: an IPv4 address in disguise
-    "3fff::/20",
-    "4000::/2",
-    "8000::/1",  # unique local, link-local, multicast
-)
-
-_ENTRY = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[^\[\]:\s]+)):(?P<port>\d+)")
-_PORT_LIMIT = 65535
-_DNS_PORT = 53
+from runtime.pool.network import reach
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Allowed:
-    """One address and port that functions may reach although it is denied otherwise."""
-
-    address: ipaddress.IPv4Address | ipaddress.IPv6Address
-    port: int
-    protocols: tuple[str, ...] = ("tcp",)
-
-
-def parse_entry(entry: str) -> tuple[str, int]:
-    """Return host and port of "host:port", "1.2.3.4:port" or "[1::2]:port"; raise ConfigError."""
-    match = _ENTRY.fullmatch(entry)
-    if match is None or not 0 < int(match["port"]) <= _PORT_LIMIT:
-        raise errors.ConfigError(f"{entry!r} is not host:port; an IPv6 address stands in brackets")
-    return match["six"] or match["name"], int(match["port"])
-
-
-def allowed(address: str, port: int, protocols: tuple[str, ...] = ("tcp",)) -> Allowed:
-    """Return an address, given as text, and a port as what functions may reach; raise ValueError."""
-    return Allowed(address=ipaddress.ip_address(address.partition("%")[0]), port=port, protocols=protocols)
-
-
-def name_servers(resolv_conf: str) -> tuple[Allowed, ...]:
-    """Return the name servers of a resolv.conf(5) as what functions may reach."""
-    found = []
-    for line in resolv_conf.splitlines():
-        words = line.split()
-        if len(words) > 1 and words[0] == "nameserver":
-            try:
-                found.append(allowed(words[1], _DNS_PORT, ("tcp", "udp")))
-            except ValueError:
-                continue
-    return tuple(found)
-
-
-def connected(addresses: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """Return the networks that this machine is on, from (address, netmask) of its interfaces.
-
-    Its neighbours are as little the function's business as a private network, and may have public addresses.
-    """
-    networks = set()
-    for address, mask in addresses:
-        plain = address.partition("%")[0]
-        bits = int(ipaddress.ip_address(mask)).bit_count() if mask else ipaddress.ip_address(plain).max_prefixlen
-        networks.add(ipaddress.ip_network(f"{plain}/{bits}", strict=False))
-    return tuple(sorted(str(network) for network in networks))
-
-
-def check_api(entries: Iterable[Allowed], port: int) -> None:
-    """Raise ConfigError where the allow-list would let functions reach the API of this server as anybody."""
-    for one in entries:
-        if one.port == port:
-            raise errors.ConfigError(
-                f"functions may not be allowed to reach port {port}: it is the port of this server's API, "
-                "which does not ask who calls"
-            )
-
-
-def ruleset(table: str, uids: range, entries: Sequence[Allowed], neighbours: Sequence[str] = ()) -> str:
+def ruleset(table: str, uids: range, entries: Sequence[reach.Allowed], neighbours: Sequence[str] = ()) -> str:
     """Return the nftables ruleset for all processes with a uid in ``uids``; ``neighbours`` are networks to deny.
 
     The rules look at each packet for itself: connection tracking would burden all traffic of the host.
     """
-    allowed_4, allowed_6 = _by_version([(str(one.address), element) for one in entries for element in _elements(one)])
-    near_4, near_6 = _by_version([(network, network) for network in neighbours])
     return f"""\
 table inet {table} {{
-  set allowed_4 {{
-    type ipv4_addr . inet_proto . inet_service
-    {_content(allowed_4)}
-  }}
-  set allowed_6 {{
-    type ipv6_addr . inet_proto . inet_service
-    {_content(allowed_6)}
-  }}
-  set denied_4 {{
-    type ipv4_addr
-    flags interval
-    auto-merge
-    {_content([*DENIED_4, *near_4])}
-  }}
-  set denied_6 {{
-    type ipv6_addr
-    flags interval
-    auto-merge
-    {_content([*DENIED_6, *near_6])}
-  }}
-  set denied_nat64 {{
-    type ipv6_addr
-    flags interval
-    auto-merge
-    {_content(_nat64(DENIED_4))}
-  }}
+{_sets(entries, neighbours)}
   chain output {{
     type filter hook output priority 0; policy accept;
     meta skuid {uids.start}-{uids.stop - 1} jump function
   }}
   chain function {{
     tcp flags & (syn | ack) == (syn | ack) drop comment "nobody connects to a function"
-    ip daddr . meta l4proto . th dport @allowed_4 accept
-    ip6 daddr . meta l4proto . th dport @allowed_6 accept
+{_ALLOW}
     oifname "lo" goto refuse
-    ip daddr @denied_4 goto refuse
-    ip6 daddr @denied_nat64 goto refuse
-    ip6 daddr {NAT64} accept
-    ip6 daddr @denied_6 goto refuse
+{_DENIED}
   }}
-  chain refuse {{
-    meta l4proto tcp reject with tcp reset
-    reject with icmpx admin-prohibited
+{_REFUSE}
+}}
+"""
+
+
+def router(table: str, wires: str, entries: Sequence[reach.Allowed], neighbours: Sequence[str] = ()) -> str:
+    """Return the ruleset of a namespace that routes for functions; their interfaces begin with ``wires``.
+
+    Functions reach what is allowed and nothing else: not each other, nor the router itself.
+    """
+    return f"""\
+table inet {table} {{
+{_sets(entries, neighbours)}
+  chain input {{
+    type filter hook input priority 0; policy accept;
+    iifname "{wires}*" goto refuse
+  }}
+  chain forward {{
+    type filter hook forward priority 0; policy drop;
+    ct state established,related accept
+    iifname "{wires}*" oifname != "{wires}*" jump function
+  }}
+  chain function {{
+{_ALLOW}
+{_DENIED}
+    accept
+  }}
+{_REFUSE}
+  chain leave {{
+    type nat hook postrouting priority 100; policy accept;
+    oifname != "{wires}*" oifname != "lo" masquerade
   }}
 }}
 """
+
+
+_ALLOW = """\
+    ip daddr . meta l4proto . th dport @allowed_4 accept
+    ip6 daddr . meta l4proto . th dport @allowed_6 accept"""
+
+_DENIED = f"""\
+    ip daddr @denied_4 goto refuse
+    ip6 daddr @denied_nat64 goto refuse
+    ip6 daddr {reach.NAT64} accept
+    ip6 daddr @denied_6 goto refuse"""
+
+_REFUSE = """\
+  chain refuse {
+    meta l4proto tcp reject with tcp reset
+    reject with icmpx admin-prohibited
+  }"""
+
+
+def _sets(entries: Sequence[reach.Allowed], neighbours: Sequence[str]) -> str:
+    allowed_4, allowed_6 = _by_version([(str(one.address), element) for one in entries for element in _elements(one)])
+    near_4, near_6 = _by_version([(network, network) for network in neighbours])
+    return "\n".join(
+        (
+            _set("allowed_4", "ipv4_addr . inet_proto . inet_service", allowed_4),
+            _set("allowed_6", "ipv6_addr . inet_proto . inet_service", allowed_6),
+            _set("denied_4", "ipv4_addr", [*reach.DENIED_4, *near_4], interval=True),
+            _set("denied_6", "ipv6_addr", [*reach.DENIED_6, *near_6], interval=True),
+            _set("denied_nat64", "ipv6_addr", _nat64(reach.DENIED_4), interval=True),
+        )
+    )
+
+
+def _set(name: str, kind: str, elements: Iterable[str], *, interval: bool = False) -> str:
+    listed = ", ".join(dict.fromkeys(elements))
+    lines = [f"    type {kind}"]
+    if interval:
+        lines += ["    flags interval", "    auto-merge"]
+    if listed:
+        lines.append(f"    elements = {{ {listed} }}")
+    return "\n".join((f"  set {name} {{", *lines, "  }"))
 
 
 def _by_version(pairs: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
@@ -174,17 +110,12 @@ def _by_version(pairs: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]
     return fours, sixes
 
 
-def _elements(one: Allowed) -> list[str]:
+def _elements(one: reach.Allowed) -> list[str]:
     return [f"{one.address} . {protocol} . {one.port}" for protocol in one.protocols]
 
 
-def _content(elements: Iterable[str]) -> str:
-    listed = ", ".join(dict.fromkeys(elements))
-    return f"elements = {{ {listed} }}" if listed else ""
-
-
 def _nat64(networks: Iterable[str]) -> list[str]:
-    base = int(ipaddress.IPv6Network(NAT64).network_address)
+    base = int(ipaddress.IPv6Network(reach.NAT64).network_address)
     found = []
     for text in networks:
         network = ipaddress.IPv4Network(text)

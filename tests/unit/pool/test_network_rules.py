@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime import errors
-from runtime.pool.network import rules
+from runtime.pool.network import reach, rules
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from runtime.pool.network import rules
     ],
 )
 def test_entries_of_the_allow_list(entry, expected):
-    assert rules.parse_entry(entry) == expected
+    assert reach.parse_entry(entry) == expected
 
 
 @pytest.mark.parametrize(
@@ -25,40 +25,40 @@ def test_entries_of_the_allow_list(entry, expected):
 )
 def test_what_is_no_entry_is_refused(entry):
     with pytest.raises(errors.ConfigError, match="is not host:port"):
-        rules.parse_entry(entry)
+        reach.parse_entry(entry)
 
 
 def test_name_servers_are_found_in_a_resolv_conf():
     text = (
         "# nameserver 1.1.1.1\nsearch lan\nnameserver 127.0.0.53\nnameserver fe80::1%eth0\nnameserver x\nnameserver\n"
     )
-    assert rules.name_servers(text) == (
-        rules.allowed("127.0.0.53", 53, ("tcp", "udp")),
-        rules.allowed("fe80::1", 53, ("tcp", "udp")),
+    assert reach.name_servers(text) == (
+        reach.allowed("127.0.0.53", 53, ("tcp", "udp")),
+        reach.allowed("fe80::1", 53, ("tcp", "udp")),
     )
 
 
 def test_the_api_of_this_server_may_not_be_allowed():
     with pytest.raises(errors.ConfigError, match="port 3001"):
-        rules.check_api([rules.allowed("192.168.1.5", 3001)], 3001)
-    rules.check_api([rules.allowed("192.168.1.5", 3002)], 3001)
+        reach.check_api([reach.allowed("192.168.1.5", 3001)], 3001)
+    reach.check_api([reach.allowed("192.168.1.5", 3002)], 3001)
 
 
 def test_networks_of_the_machine_are_told_from_its_interfaces():
-    found = rules.connected(
+    found = reach.connected(
         [("51.15.0.2", "255.255.255.0"), ("2a01::2%eth0", "ffff:ffff:ffff:ffff::"), ("10.0.0.1", "")]
     )
     assert found == ("10.0.0.1/32", "2a01::/64", "51.15.0.0/24")
 
 
 def test_a_ruleset_names_its_uids_and_what_is_allowed():
-    text = rules.ruleset("t", range(100, 200), [rules.allowed("10.0.0.5", 53, ("tcp", "udp"))], ["51.15.0.0/24"])
+    text = rules.ruleset("t", range(100, 200), [reach.allowed("10.0.0.5", 53, ("tcp", "udp"))], ["51.15.0.0/24"])
     assert "meta skuid 100-199 jump function" in text
     assert "elements = { 10.0.0.5 . tcp . 53, 10.0.0.5 . udp . 53 }" in text
     assert "51.15.0.0/24" in text
 
 
-DENIED = [ipaddress.ip_network(text) for text in (*rules.DENIED_4, *rules.DENIED_6)]
+DENIED = [ipaddress.ip_network(text) for text in (*reach.DENIED_4, *reach.DENIED_6)]
 
 
 def denied(address):
@@ -72,7 +72,7 @@ def test_every_ipv4_address_that_is_not_global_is_denied(address):
 
 @given(st.ip_addresses(v=6))
 def test_every_ipv6_address_that_is_not_global_is_denied(address):
-    nat64 = address in ipaddress.ip_network(rules.NAT64)
+    nat64 = address in ipaddress.ip_network(reach.NAT64)
     assert denied(address) or nat64 or address.is_global
 
 

@@ -1,0 +1,153 @@
+"""The network modes of workers behind one port: what a worker is given, and what of the sandbox it goes without."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from runtime import errors
+from runtime.pool.network import netns, nftables, pasta, reach
+
+Use = Callable[[int | None], None]
+"""Takes the descriptor of a network namespace, its to close; None: the worker makes one, or stays where it is."""
+
+
+_RESOLV_CONF = "/etc/resolv.conf"
+
+
+class Network(Protocol):
+    """One mode, as it stands on this machine."""
+
+    mode: str
+    """ "none", "egress" or "host"."""
+    how: str
+    """One line for the banner: how it is enforced, and why not better."""
+    skip: dict[str, str]
+    """What orders are to leave out: the control ``network``, where workers stay in the host's."""
+    user_namespace: int | None
+    """A descriptor of what a zygote of mode "user" must join instead of making its own; None: none."""
+
+    resolv_conf: str
+    """Path of the file that workers are to see as /etc/resolv.conf."""
+
+    def take(self, use: Use) -> None:
+        """Give ``use`` what a worker needs, now or soon; on the event loop. Raises nothing: see ``alive``."""
+
+    def alive(self) -> bool:
+        """Return whether it still works."""
+
+    def close(self) -> None:
+        """End it: after the last worker."""
+
+
+class Empty:
+    """Mode none: no network but a loopback of the worker's own."""
+
+    mode = "none"
+    user_namespace: int | None = None
+    resolv_conf = _RESOLV_CONF
+
+    def __init__(self, *, root: bool, how: str = "") -> None:
+        self.how = how or "functions have no network"
+        self.skip: dict[str, str] = {}
+        # A worker of an unprivileged zygote makes its own: only from within can its namespaces be joined.
+        self._spares = netns.Namespaces() if root else None
+
+    def take(self, use: Use) -> None:
+        """Give a namespace that was made ahead, if there is one."""
+        use(self._spares.take() if self._spares else None)
+
+    def alive(self) -> bool:
+        """Return True."""
+        return True
+
+    def close(self) -> None:
+        """Let go of what was made ahead."""
+        if self._spares:
+            self._spares.close()
+
+
+class Shared:
+    """The host's network: mode host, or mode egress where ``rules`` stand on the uids of functions."""
+
+    user_namespace: int | None = None
+    resolv_conf = _RESOLV_CONF
+
+    def __init__(self, rules: nftables.Egress | None = None, how: str = "") -> None:
+        self.mode = "egress" if rules else "host"
+        self.how = how or ("functions are in the host's network, held by nftables" if rules else "no limits")
+        self.skip = {"network": f"network mode {self.mode}: {self.how}"}
+        self._rules = rules
+
+    def take(self, use: Use) -> None:
+        """Give nothing: the worker stays where it is."""
+        use(None)
+
+    def alive(self) -> bool:
+        """Return True."""
+        return True
+
+    def close(self) -> None:
+        """Remove the rules."""
+        if self._rules:
+            self._rules.close()
+
+
+class Routed:
+    """Mode egress by a router: each worker has a namespace of its own with a way to the Internet."""
+
+    mode = "egress"
+
+    def __init__(self, router: pasta.Egress, *, root: bool) -> None:
+        self.how = "functions reach the Internet through pasta, held by nftables"
+        self.skip: dict[str, str] = {}
+        self.user_namespace: int | None = None if root else router.user_namespace
+        self.resolv_conf = str(router.resolv_conf)
+        self._router = router
+
+    def take(self, use: Use) -> None:
+        """Give a namespace; None, and so no network, where the router is gone."""
+        self._router.take(lambda made: use(None if isinstance(made, OSError) else made))
+
+    def alive(self) -> bool:
+        """Return whether the router runs."""
+        return self._router.alive
+
+    def close(self) -> None:
+        """End the router."""
+        self._router.close()
+
+
+def open_network(mode: str, *, uids: range, allowed: Sequence[str] = (), api_port: int = 0) -> Network:
+    """Return a mode as it can be enforced here; "auto" is egress, or else none.
+
+    ``uids`` are those of functions, ``allowed`` is the allow-list of "host:port", ``api_port`` the port of this
+    server's API, which may not be on it. Raises IsolationError where egress cannot be enforced, ConfigError where the
+    allow-list is wrong. Blocks for up to a fifth of a second; call it on the event loop's thread.
+    """
+    root = os.geteuid() == 0
+    if mode == "host":
+        return Shared()
+    if mode == "none":
+        return Empty(root=root)
+    entries = nftables.resolve(allowed)
+    reach.check_api(entries, api_port)
+    try:
+        return _egress(uids, entries, root=root)
+    except errors.IsolationError as error:
+        if mode == "egress":
+            raise
+        return Empty(root=root, how=f"functions have no network, because egress cannot be enforced: {error.message}")
+
+
+def _egress(uids: range, entries: Sequence[reach.Allowed], *, root: bool) -> Network:
+    """Return egress by a router, which leaves functions a loopback of their own; else, as root, by rules on uids."""
+    try:
+        return Routed(pasta.Egress(entries), root=root)
+    except errors.IsolationError as by_router:
+        if not root:
+            raise
+        try:
+            rules = nftables.Egress(uids, entries)
+        except errors.IsolationError as by_rules:
+            raise errors.IsolationError(f"{by_rules.message}; nor by a router: {by_router.message}") from by_rules
+        return Shared(rules, f"functions are in the host's network, held by nftables ({by_router.message})")
