@@ -9,7 +9,8 @@ from bench.peers.peer import Peer, Started
 _INVOKE = plan.Call(path=client.invoke_path("hello"), body="{}", contains='"ok"')
 
 
-def _create(api: client.Client, name: str) -> None:
+def create(api: client.Client, name: str) -> None:
+    """Create hello under a name."""
     api.create(name, client.bench_function("hello"), machine.runtime_name())
 
 
@@ -30,7 +31,7 @@ MINISTACK = Peer(
     python=("ministack==1.5.33",),
     command=_ministack,
     call=_INVOKE,
-    create=_create,
+    create=create,
 )
 
 _SERVICE = """\

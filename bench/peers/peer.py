@@ -100,6 +100,7 @@ class Running:
     port: int
     pid: int | None
     call: plan.Call
+    create: Callable[[client.Client, str], None] | None = None
 
     def memory(self) -> int | None:
         """Return the PSS of all its processes."""
@@ -134,7 +135,7 @@ def running(peer: Peer) -> Iterator[Running]:
             )
         try:
             _until_it_answers(peer, port, process, folder / "output")
-            yield Running("127.0.0.1", port, process.pid, peer.call)
+            yield Running("127.0.0.1", port, process.pid, peer.call, peer.create)
         finally:
             _end(process)
 
