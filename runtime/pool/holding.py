@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -115,12 +116,13 @@ class Holdings:
 class Holding:
     """What one worker holds."""
 
-    __slots__ = ("_owner", "_pid", "_version", "folder", "group", "image", "netns_fd", "uid")
+    __slots__ = ("_owner", "_pid", "_pidfd", "_version", "folder", "group", "image", "netns_fd", "uid")
 
     def __init__(self, owner: Holdings, version: model.Version, uid: int, group: cgroups.Group) -> None:
         self._owner = owner
         self._version = version
         self._pid = 0
+        self._pidfd = -1
         self.uid = uid
         self.group = group
         self.image: loop_image.Image | None = None
@@ -161,11 +163,26 @@ class Holding:
             self.netns_fd = None
 
     def spawned(self, pidfd: int, kill: Callable[[], None]) -> None:
-        """Watch the memory of the process where no cgroup does; ``kill`` is called where it takes too much."""
+        """Watch the memory of the process where no cgroup does; ``kill`` is called where it takes too much.
+
+        ``pidfd`` is borrowed until ``give_back``.
+        """
+        self._pidfd = pidfd
         watch = self._owner.watch
         if watch is not None and isinstance(self.group, soft.Group):
             self._pid = _pid_of(pidfd)
             watch.watch(self._pid, self.group, kill)
+
+    def freeze(self) -> None:
+        """Stop every process of the worker, or at least the first."""
+        if not self.group.freeze() and self._pidfd >= 0:
+            signal.pidfd_send_signal(self._pidfd, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Undo ``freeze``."""
+        self.group.thaw()
+        if isinstance(self.group, soft.Group) and self._pidfd >= 0:
+            signal.pidfd_send_signal(self._pidfd, signal.SIGCONT)
 
     def peak_bytes(self) -> int:
         """Return the most memory that the worker used so far."""
@@ -176,6 +193,7 @@ class Holding:
     def give_back(self) -> None:
         """Give all of it back; once, when the worker is gone."""
         self.settle()
+        self._pidfd = -1
         if self._pid and self._owner.watch is not None:
             self._owner.watch.forget(self._pid)
         self._owner.give_back(self)

@@ -187,6 +187,14 @@ class Started:
         self._owner.forks.kill(self._version.runtime, self._slot_id)
         self._held.group.kill()
 
+    def freeze(self) -> None:
+        """Stop it and everything it started; without cgroups, the process alone."""
+        self._held.freeze()
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._held.thaw()
+
     def memory_peak(self) -> int:
         """Return the most memory it has used so far, in bytes."""
         return self._held.peak_bytes()

@@ -24,6 +24,8 @@ from runtime.pool import call as calls
 from runtime.pool import process, slot, worker
 
 NO_ROOM = "ConcurrentInvocationLimitExceeded"
+FREEZE_AFTER_S = 0.05
+"""How long a worker idles before it is frozen: one that is called again at once is not worth two signals."""
 
 
 class _Group:
@@ -84,6 +86,8 @@ class Pool:
         self._functions: dict[str, set[model.WorkerKey]] = {}
         self._idle_until: OrderedDict[worker.Worker, float] = OrderedDict()
         self._reaper: asyncio.TimerHandle | None = None
+        self._unfrozen: set[worker.Worker] = set()
+        self._freezer: asyncio.TimerHandle | None = None
         self._alive = 0
         self._quiet: asyncio.Future[None] | None = None
         self._empty: asyncio.Future[None] | None = None
@@ -146,9 +150,10 @@ class Pool:
 
     async def close(self) -> None:
         """Kill every worker and wait until they are gone."""
-        if self._reaper is not None:
-            self._reaper.cancel()
-            self._reaper = None
+        for timer in (self._reaper, self._freezer):
+            if timer is not None:
+                timer.cancel()
+        self._reaper = self._freezer = None
         for group in list(self._groups.values()):
             while (call := group.next_call()) is not None:
                 call.on_refused(errors.WorkerLost("the server is stopping"))
@@ -234,6 +239,9 @@ class Pool:
             self._idle_until[free] = self._loop.time() + self._idle_ttl_s
             if self._reaper is None:
                 self._reaper = self._loop.call_later(self._idle_ttl_s, self._reap)
+            self._unfrozen.add(free)
+            if self._freezer is None:
+                self._freezer = self._loop.call_later(FREEZE_AFTER_S, self._freeze)
 
     def _serve(self, group: _Group, idle: worker.Worker, call: calls.Call) -> None:
         del self._idle_until[idle]
@@ -282,6 +290,16 @@ class Pool:
                 self._reaper = self._loop.call_at(until, self._reap)
                 return
             self._evict()
+
+    def _freeze(self) -> None:
+        """Freeze the workers that have idled since the last time; the others have their turn next."""
+        self._freezer = None
+        until = self._loop.time() + self._idle_ttl_s - FREEZE_AFTER_S
+        for one in [one for one in self._unfrozen if self._idle_until.get(one, 0.0) <= until]:
+            self._unfrozen.discard(one)
+            one.freeze()
+        if self._unfrozen:
+            self._freezer = self._loop.call_later(FREEZE_AFTER_S, self._freeze)
 
     def _running_calls(self) -> bool:
         return any(

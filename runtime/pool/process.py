@@ -27,6 +27,12 @@ class Process(Protocol):
     def kill(self) -> None:
         """Kill it and everything it started; harmless when it is gone."""
 
+    def freeze(self) -> None:
+        """Stop it and everything it started, as far as that can be done, until ``thaw``."""
+
+    def thaw(self) -> None:
+        """Let it go on."""
+
     def memory_peak(self) -> int:
         """Return the most memory it has used so far, in bytes."""
 

@@ -98,6 +98,7 @@ class Worker:
         "_asked",
         "_cause",
         "_confined",
+        "_frozen",
         "_link",
         "_process",
         "_served",
@@ -130,6 +131,7 @@ class Worker:
         self.init_limit_s = init_limit_s
         self.init_s = 0.0
         self._served = 0
+        self._frozen = False
         self._cause = ""
         self._tail: report.Tail | None = None
         self._asked = self._confined = around.clock()
@@ -155,6 +157,9 @@ class Worker:
     def serve(self, call: calls.Call) -> None:
         """Give it a call; it must be idle."""
         self._move(slot.Event.ASSIGN)
+        if self._frozen:
+            self._frozen = False
+            self._process.thaw()
         self.call = call
         call.resume = self._link.resume
         self._streamed = 0
@@ -178,6 +183,12 @@ class Worker:
                 invocation.payload,
             )
         )
+
+    def freeze(self) -> None:
+        """Stop it until its next call, if it is idle: nothing of a function runs between invocations, as on AWS."""
+        if self.slot.state is slot.State.IDLE and not self._frozen:
+            self._frozen = True
+            self._process.freeze()
 
     def drain(self) -> None:
         """Let it finish what it serves, and die; at once where it serves nothing."""

@@ -4,10 +4,12 @@ import base64
 import concurrent.futures
 import json
 import threading
+import time
 
 import botocore.exceptions
+import psutil
 import pytest
-from conftest import ROLE, RUNTIME, create, zipped
+from conftest import ROLE, RUNTIME, create, until, zipped
 
 SHOW = """
 import os, sys
@@ -180,3 +182,27 @@ def test_a_runtime_without_an_interpreter_says_how_to_add_one(client):
             Handler="h.h",
             Code={"ZipFile": zipped({"h.py": ""})},
         )
+
+
+def test_nothing_of_a_function_runs_between_its_invocations(server, client):
+    source = (
+        "import threading, time\nseen = [0.0, 0.0]\n"
+        "def watch():\n    last = time.monotonic()\n    while True:\n        time.sleep(0.005)\n"
+        "        now = time.monotonic()\n        seen[0] = max(seen[0], now - last)\n        last = now\n"
+        "threading.Thread(target=watch, daemon=True).start()\n"
+        "def handler(event, context):\n    time.sleep(0.05)\n    return seen[0]"
+    )
+    create(client, "frozen", source)
+    client.invoke(FunctionName="frozen")
+    stopped = until(
+        lambda: [
+            one
+            for one in psutil.Process(server.process.pid).children(recursive=True)
+            if one.status() == psutil.STATUS_STOPPED
+        ]
+    )
+    assert stopped
+    began = time.monotonic()
+    until(lambda: time.monotonic() - began > 0.5)
+    longest_gap = json.load(client.invoke(FunctionName="frozen")["Payload"])
+    assert longest_gap >= 0.4  # its thread was not there to see this half second

@@ -102,7 +102,7 @@ class Group(Protocol):
     def kill(self) -> bool:
         """Kill every process of the worker; False: this kind cannot.
 
-        Send SIGKILL by pidfd first, then call this: on v1 it thaws, because a frozen process does not die.
+        Send SIGKILL by pidfd as well: that is what kills on v1.
         """
 
 

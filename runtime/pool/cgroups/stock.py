@@ -140,8 +140,7 @@ def collect(orphan: Path) -> None:
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
-            for file, running in (("freezer.state", b"THAWED"), ("cgroup.freeze", b"0")):
-                write(f"{directory}/{file}", running)
+            write(f"{directory}/cgroup.freeze", b"0")
             if time.monotonic() > deadline:
                 break
             time.sleep(0.001)

@@ -9,7 +9,8 @@ What decides here:
   goes; when it is a child, the counter in ``memory.oom_control`` tells: ask ``oom_kills`` after each invocation.
   An eventfd per group would tell sooner, at the price of a descriptor and a wake-up each; a function whose child was
   killed hears of it from wait(2) anyway.
-- A frozen process does not die of SIGKILL before it is thawed.
+- The freezer is not used: a process that it froze does not die of SIGKILL, so what a killed supervisor had frozen
+  would outlive it. Workers are stopped by signal instead.
 """
 
 import contextlib
@@ -25,8 +26,7 @@ SHARES = 1024
 """Weight of one core's worth of share; the kernel's default for a group."""
 
 _NEEDED = "memory"
-_WANTED = ("freezer", "memory", "pids", "cpu", "cpuacct")
-"""The freezer comes first: what a dead supervisor left frozen can be killed only once it is thawed."""
+_WANTED = ("memory", "pids", "cpu", "cpuacct")
 _UNLIMITED = 1 << 63
 _CACHE_STEP = 1 << 20
 """A peak that moved by less than this keeps the page cache known from before: reading it costs 7 us and more."""
@@ -53,6 +53,7 @@ class Group:
         self._memory_bytes = _UNLIMITED
         self._limits: Limits | None = None
         self._throttled = False
+        self._stopped: list[int] = []
         self._kills = self._cpu_ns = self._cache = self._cache_peak = 0
 
     def limit(self, limits: Limits) -> None:
@@ -105,16 +106,20 @@ class Group:
         return self._kill_total() - self._kills
 
     def freeze(self) -> bool:
-        """Stop every process of the worker; False where there is no freezer."""
-        return self._fill("freezer", "freezer.state", b"FROZEN")
+        """Stop every process of the worker."""
+        self._stopped = stock.members(self._directories["memory"])
+        for pid in self._stopped:
+            _signal(pid, signal.SIGSTOP)
+        return True
 
     def thaw(self) -> None:
-        """Undo ``freeze``."""
-        self._fill("freezer", "freezer.state", b"THAWED")
+        """Let go on what ``freeze`` stopped."""
+        for pid in self._stopped:
+            _signal(pid, signal.SIGCONT)
+        self._stopped = []
 
     def kill(self) -> bool:
-        """Let a frozen worker die of the SIGKILL that was sent to it."""
-        self.thaw()
+        """Return False: SIGKILL by pidfd is all there is, and a stopped process dies of it."""
         return False
 
     # What the stock asks
@@ -125,7 +130,7 @@ class Group:
 
     def clean(self) -> bool:
         """Make an empty group as new; True: a v1 group can always be used again."""
-        self.thaw()
+        self._stopped = []
         if self._throttled:
             self._fill("cpu", "cpu.cfs_quota_us", b"-1")
             self._throttled = False
@@ -140,9 +145,7 @@ class Group:
         """Send SIGKILL to every process in it, by pid: only for groups that nobody looks after."""
         for path in self._paths:
             for pid in stock.members(path):
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
-        self.thaw()
+                _signal(pid, signal.SIGKILL)
 
     def remove(self) -> None:
         """Close its files and remove its directories; they must be empty."""
@@ -171,6 +174,11 @@ class Group:
         return controller in self._directories and stock.write(self._path(controller, file), value)
 
 
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
 def open_backend(where: place.Place) -> stock.Stock:
     """Return the back-end for the v1 hierarchies that this process is in; raise Unavailable with cause and cure."""
     if _NEEDED not in where.own:
@@ -195,7 +203,7 @@ def open_backend(where: place.Place) -> stock.Stock:
         "memory": Control(engaged=True),
         "pids": controls.get("pids", Control(engaged=True)),
         "cpu": controls.get("cpu", Control(engaged=True)),
-        "freeze": controls.get("freezer", Control(engaged=True)),
+        "freeze": Control(engaged=True),
         "kill": Control(engaged=False, why="cgroup v1 cannot kill a group", cure="the pid namespace does it"),
     }
     return stock.Stock("v1", told, parents, Group)

@@ -36,6 +36,7 @@ class Actor:
         self.decoder = wire.Decoder(wire.SUPERVISOR_MESSAGES)
         self.missing = {}
         self.killed = False
+        self.frozen = False
         self.released = False
         self.oom = False
         self.peak = 30 * 1024 * 1024
@@ -45,6 +46,12 @@ class Actor:
 
     def kill(self):
         self.killed = True
+
+    def freeze(self):
+        self.frozen = True
+
+    def thaw(self):
+        self.frozen = False
 
     def memory_peak(self):
         return self.peak

@@ -6,6 +6,7 @@ import pytest
 import scripted
 
 from runtime import errors, wire
+from runtime.pool import pool
 
 
 @pytest.fixture
@@ -339,3 +340,35 @@ async def test_what_starts_finishes_exactly_once_however_it_ends(stage):
         await stage.answer(answering)
     await calls[2]
     assert stage.listener.started == len(stage.listener.outcomes) == 3
+
+
+async def test_an_idle_worker_is_frozen_and_thawed_for_its_next_call(stage, monkeypatch):
+    monkeypatch.setattr(pool, "FREEZE_AFTER_S", 0.001)
+    first = stage.submit()
+    actor = stage.actors[0]
+    await stage.ready(actor)
+    await stage.answer(actor)
+    await first
+    await scripted.until(lambda: actor.frozen)
+    second = stage.submit()
+    assert not actor.frozen
+    await stage.answer(actor)
+    await second
+    await scripted.until(lambda: actor.frozen)
+
+
+async def test_a_busy_worker_is_never_frozen(stage, monkeypatch):
+    monkeypatch.setattr(pool, "FREEZE_AFTER_S", 0.001)
+    first = stage.submit()
+    await stage.ready(stage.actors[0])
+    await stage.answer(stage.actors[0])
+    await first
+    second = stage.submit()
+    other = stage.submit()
+    await stage.ready(stage.actors[1])
+    await stage.answer(stage.actors[1])
+    await other
+    await scripted.until(lambda: stage.actors[1].frozen)
+    assert not stage.actors[0].frozen
+    await stage.answer(stage.actors[0])
+    await second
