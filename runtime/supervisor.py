@@ -30,8 +30,8 @@ import psutil
 import uvloop
 
 from runtime import config, errors, model
-from runtime.api import context, control, event_pages, front, invocations, pages, refusals, server
-from runtime.invoke import admission, configured, dead_letters, events, invoker
+from runtime.api import context, control, event_pages, front, invocations, pages, refusals, server, sources
+from runtime.invoke import admission, clients, configured, dead_letters, events, invoker
 from runtime.invoke.destinations import aws
 from runtime.invoke.queue import sqlite as queue
 from runtime.pool import (
@@ -113,7 +113,9 @@ class _Supervisor:
             functions_.subscribe(lambda change: _follow(change, functions_, places, workers, listener))
             runner = invoker.Invoker(functions_, places, workers, listener, sample=random.random)
             options = context.Options(
-                interpreters=tuple(forks.runtimes), account_concurrency=settings.pool.account_concurrency
+                interpreters=tuple(forks.runtimes),
+                account_concurrency=settings.pool.account_concurrency,
+                source=_code_source(settings),
             )
             api = control.Api(functions_, options)
             queued = self._events(runner, functions_, listener)
@@ -192,7 +194,7 @@ class _Supervisor:
     ) -> pool.Pool:
         settings = self._settings
         networks, shared_network = await self._networks(report)
-        sources = holding.Sources(
+        supplies = holding.Sources(
             groups=cgroups.open_backend(),
             cpu_mode=cgroups.CpuMode(settings.sandbox.cpu),
             ids=uids.Uids(settings.sandbox.uid_base, settings.sandbox.uid_count),
@@ -200,7 +202,7 @@ class _Supervisor:
             networks=networks,
             private=_private(settings.state_dir) if report.mode == "bare" else None,
         )
-        holdings = holding.Holdings(sources, self._spawn)
+        holdings = holding.Holdings(supplies, self._spawn)
         self._up.push_async_callback(holdings.close)
         self._up.push_async_callback(forks.close)
         plan = launcher.Plan(
@@ -333,6 +335,13 @@ def _own(state_dir: Path, up: contextlib.AsyncExitStack) -> None:
         raise errors.ConfigError(
             f"another hotfork server runs on {state_dir}: stop it, or choose another folder with --state-dir"
         ) from None
+
+
+def _code_source(settings: config.Settings) -> sources.Source | None:
+    """Return where code comes from that is named by bucket and key: what the settings name, never AWS unasked."""
+    s3 = clients.Clients(settings.region, settings.aws.endpoint_of)
+    named = settings.aws.endpoint_of("s3") is not None
+    return sources.chosen(settings.code.buckets, (lambda: s3.get("s3")) if named else None)
 
 
 def _scratch(state_dir: Path, report: isolation.Report) -> scratch.Store | None:

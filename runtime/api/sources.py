@@ -1,7 +1,7 @@
 """Where code packages come from that a request names by S3 bucket and key.
 
 A source is asked for the object and returns its bytes, or raises ``Missing`` with S3's error code and message. Folder
-serves a local folder whose folders are the buckets; S3 speaks to any endpoint that speaks S3.
+serves a local folder whose folders are the buckets; S3 speaks to any endpoint that speaks S3; Either asks both.
 """
 
 import asyncio
@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import botocore.exceptions
 
 from runtime import errors
+
+NO_BUCKET = "NoSuchBucket"
 
 
 class Missing(Exception):
@@ -43,7 +45,7 @@ class Folder:
     def _read(self, bucket: str, key: str, version: str | None, limit: int) -> bytes:
         folder = (self._root / bucket).resolve()
         if folder.parent != self._root or not folder.is_dir():
-            raise Missing("NoSuchBucket", "The specified bucket does not exist")
+            raise Missing(NO_BUCKET, "The specified bucket does not exist")
         # S3 has no folders: a key with ".." in it is only a name, and here the name of nothing.
         path = (folder / key.lstrip("/")).resolve()
         if version is not None or folder not in path.parents or not path.is_file():
@@ -77,11 +79,43 @@ class S3:
         return body
 
 
+class Either:
+    """Two sources: a bucket that the first does not have is the second's."""
+
+    def __init__(self, first: Source, second: Source) -> None:
+        self._first = first
+        self._second = second
+
+    async def fetch(self, bucket: str, key: str, version: str | None, limit: int) -> bytes:
+        """Return an object's bytes."""
+        try:
+            return await self._first.fetch(bucket, key, version, limit)
+        except Missing as missing:
+            if missing.code != NO_BUCKET:
+                raise
+        return await self._second.fetch(bucket, key, version, limit)
+
+
+def chosen(buckets: Path | None, make_client: Callable[[], Any] | None) -> Source | None:
+    """Return the source that a folder of buckets and an endpoint make, either of them None where there is none.
+
+    Raises ConfigError where the folder is none.
+    """
+    endpoint = None if make_client is None else S3(make_client)
+    if buckets is None:
+        return endpoint
+    if not buckets.is_dir():
+        raise errors.ConfigError(f"code.buckets: {buckets} is not a folder")
+    folder = Folder(buckets)
+    return folder if endpoint is None else Either(folder, endpoint)
+
+
 async def fetch(source: Source | None, bucket: str, key: str, version: str | None, limit: int) -> bytes:
     """Return a package; raise InvalidParameterValue, with AWS's words."""
     if source is None:
         raise errors.InvalidParameterValue(
-            "hotfork has no S3 endpoint to fetch code from: configure one, or bring the zip in the request (ZipFile)"
+            "hotfork has no S3 endpoint to fetch code from: name one in its configuration (s3 in [aws.endpoints]), or "
+            "a folder of buckets (buckets in [code]), or bring the zip in the request (ZipFile)"
         )
     try:
         data = await source.fetch(bucket, key, version, limit)

@@ -2,12 +2,13 @@
 
 from runtime.config.interpreters import find as find_interpreters
 from runtime.config.sources import default_state_dir, known_keys, load, resolve
-from runtime.config.values import AsyncInvoke, Auth, Aws, Logs, Pool, Sandbox, Settings
+from runtime.config.values import AsyncInvoke, Auth, Aws, Code, Logs, Pool, Sandbox, Settings
 
 __all__ = [
     "AsyncInvoke",
     "Auth",
     "Aws",
+    "Code",
     "Logs",
     "Pool",
     "Sandbox",

@@ -62,6 +62,14 @@ class Logs:
 
 
 @frozen
+class Code:
+    """Where code comes from that a request names by S3 bucket and key."""
+
+    buckets: Path | None = None
+    """A folder whose folders are buckets; a bucket that it does not have is asked of the S3 endpoint in ``aws``."""
+
+
+@frozen
 class AsyncInvoke:
     """Invocations of type Event."""
 
@@ -145,6 +153,7 @@ class Settings:
     pool: Pool = Pool()
     sandbox: Sandbox = Sandbox()
     logs: Logs = Logs()
+    code: Code = Code()
     async_invoke: AsyncInvoke = AsyncInvoke()
     auth: Auth = Auth()
     aws: Aws = Aws()

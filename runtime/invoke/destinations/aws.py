@@ -1,33 +1,21 @@
 """Sends what came of events to SQS, SNS, EventBridge and S3, of AWS or of whatever the settings name instead.
 
-Blocking: for threads. botocore's clients may be shared by them
-(docs.aws.amazon.com/boto3/latest/guide/clients.html, "Multithreading").
+Blocking: for threads.
 """
 
-import threading
 import uuid
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-import botocore.config
 import botocore.exceptions
-import botocore.session
 
 from runtime import errors
-from runtime.invoke import endings
+from runtime.invoke import clients, endings
 from runtime.invoke.destinations import record
 
 SERVICES = ("sqs", "sns", "events", "s3")
 
-_CONFIG = botocore.config.Config(
-    connect_timeout=5,
-    read_timeout=15,
-    # Retries are the queue's: one that waits in a thread would keep the others from theirs.
-    retries={"total_max_attempts": 1},
-    max_pool_connections=32,
-    s3={"addressing_style": "path"},
-)
 _PASSING = frozenset(
     {
         HTTPStatus.FORBIDDEN,
@@ -69,11 +57,8 @@ class Sender:
 
     def __init__(self, region: str, endpoint_of: Callable[[str], str | None]) -> None:
         """``endpoint_of`` gives a service's endpoint, None for AWS's own."""
-        self._region = region
         self._endpoint_of = endpoint_of
-        self._lock = threading.Lock()
-        self._session: botocore.session.Session | None = None
-        self._clients: dict[tuple[str, str], Any] = {}
+        self._clients = clients.Clients(region, endpoint_of)
         self._queue_urls: dict[str, str] = {}
 
     def send(self, ending: endings.Ending, payload: bytes) -> None:
@@ -88,7 +73,7 @@ class Sender:
         except (ValueError, KeyError):
             raise Undelivered(f"{target} is not the ARN of a queue, topic, bus or bucket", refused=True) from None
         try:
-            deliver(self._client(service, region or self._region), ending, payload, account, resource)
+            deliver(self._clients.get(service, region), ending, payload, account, resource)
         except botocore.exceptions.ClientError as error:
             raise self._undelivered(target, error) from None
         except (botocore.exceptions.BotoCoreError, OSError) as error:
@@ -132,37 +117,6 @@ class Sender:
         code = error.response.get("Error", {}).get("Code", "")
         passing = status in _PASSING or code in _PASSING_CODES or not 400 <= status < 500  # noqa: PLR2004
         return Undelivered(str(error), refused=not passing)
-
-    def _client(self, service: str, region: str) -> Any:
-        with self._lock:
-            client = self._clients.get((service, region))
-            if client is None:
-                client = self._clients[service, region] = self._new_client(service, region)
-            return client
-
-    def _new_client(self, service: str, region: str) -> Any:
-        if self._session is None:
-            self._session = botocore.session.Session()
-        endpoint = self._endpoint_of(service)
-        options: dict[str, Any] = {"region_name": region, "config": _CONFIG}
-        if endpoint is not None:
-            options["endpoint_url"] = endpoint
-            # A stand-in for AWS takes any credentials; without ours, botocore would look for a machine's role.
-            if not _has_credentials(self._session):
-                options |= {"aws_access_key_id": "hotfork", "aws_secret_access_key": "hotfork"}
-        return self._session.create_client(service, **options)
-
-
-def _has_credentials(session: botocore.session.Session) -> bool:
-    """Return whether the environment or a file holds credentials; asks nobody over the network."""
-    resolver = session.get_component("credential_provider")
-    for method in ("env", "assume-role", "shared-credentials-file", "config-file"):
-        try:
-            if resolver.get_provider(method).load() is not None:
-                return True
-        except botocore.exceptions.BotoCoreError:
-            continue
-    return False
 
 
 def _message(ending: endings.Ending, payload: bytes, body: str) -> dict[str, Any]:
