@@ -20,7 +20,7 @@ from runtime.pool import fault as faults
 from runtime.pool import link, process, report, slot
 
 EXIT_GRACE = 0.1
-"""Seconds between the end of the response pipe and the kill of a worker that only closed it."""
+"""Seconds between the end of the response pipe and the kill of a worker that may only have closed it."""
 
 CONTENT_TYPES = ("application/json", "application/unknown")
 """What AWS's Python runtime gives as the content type of a response; it becomes a header."""
@@ -284,22 +284,26 @@ class Worker:
             self._around.observer.log_written(self.version, self.stream, line, platform=True)
 
     def _broken(self, reason: str) -> None:
-        """Kill a worker that broke the protocol; one whose pipe only ended is dying, and its exit says how."""
-        if self.slot.state in (slot.State.STOPPING, slot.State.DEAD):
+        """End a worker that broke the protocol, or whose response pipe ended."""
+        state = self.slot.state
+        if state in (slot.State.STOPPING, slot.State.DEAD):
             return
-        if reason == link.ENDED:
+        if state is slot.State.IDLE:
+            self.kill("exit" if reason == link.ENDED else "protocol")
+            self._around.owner.worker_lost(self)
+        elif reason == link.ENDED:
+            # Most likely it is dying, and its exit will say how. Should it only have closed the pipe, it is killed.
             self._around.loop.call_later(EXIT_GRACE, self._kill_unless_dead)
+        elif state is slot.State.STARTING:
+            self._unstarted(Failure(fault=faults.broke_protocol(), init_s=self._init_so_far()), "protocol")
         else:
-            self._kill_unless_dead()
+            self._fail(faults.broke_protocol())
 
     def _kill_unless_dead(self) -> None:
-        if self.slot.state is slot.State.STARTING:
-            self._unstarted(Failure(fault=faults.broke_protocol(), init_s=self._init_so_far()), "protocol")
-        elif self.call is not None:
-            self._fail(faults.broke_protocol())
-        elif self.slot.state is slot.State.IDLE:
-            self.kill("protocol")
-            self._around.owner.worker_lost(self)
+        """Kill the process, and leave the rest to the news of its exit: it may have exited by itself meanwhile."""
+        if self.slot.state not in (slot.State.STOPPING, slot.State.DEAD):
+            self._cause = "protocol"
+            self._process.kill()
 
     # What it hears from its process
 

@@ -6,7 +6,7 @@ import pytest
 import scripted
 
 from runtime import errors, wire
-from runtime.pool import pool
+from runtime.pool import pool, worker
 
 
 @pytest.fixture
@@ -372,3 +372,43 @@ async def test_a_busy_worker_is_never_frozen(stage, monkeypatch):
     assert not stage.actors[0].frozen
     await stage.answer(stage.actors[0])
     await second
+
+
+async def test_a_worker_that_only_closes_its_pipe_is_killed(stage, monkeypatch):
+    monkeypatch.setattr(worker, "EXIT_GRACE", 0.001)
+    call = stage.submit()
+    actor = stage.actors[0]
+    await stage.ready(actor)
+    await stage.request(actor)
+    os.close(actor.response_fd)
+    await scripted.until(lambda: actor.killed)
+    assert not call.done()
+    actor.response_fd = os.open("/dev/null", os.O_RDONLY)
+    actor.exit(9)
+    assert json.loads((await call).payload)["errorMessage"].endswith("signal: killed")
+    assert stage.listener.failures == ["protocol"]
+
+
+async def test_news_of_an_exit_that_come_late_still_say_how_it_was(stage, monkeypatch):
+    monkeypatch.setattr(worker, "EXIT_GRACE", 0.001)
+    call = stage.submit()
+    actor = stage.actors[0]
+    await stage.ready(actor)
+    await stage.request(actor)
+    os.close(actor.response_fd)
+    await scripted.until(lambda: actor.killed)
+    actor.response_fd = os.open("/dev/null", os.O_RDONLY)
+    actor.exit(5 << 8)
+    assert json.loads((await call).payload)["errorMessage"].endswith("exit status 5")
+
+
+async def test_an_idle_worker_that_ends_is_gone_at_once(stage):
+    call = stage.submit()
+    actor = stage.actors[0]
+    await stage.ready(actor)
+    await stage.answer(actor)
+    await call
+    os.close(actor.response_fd)
+    await scripted.until(lambda: actor.killed)
+    assert stage.pool.statistics()["idle"] == 0
+    actor.response_fd = os.open("/dev/null", os.O_RDONLY)
