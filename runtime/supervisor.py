@@ -33,6 +33,7 @@ from runtime import config, errors, model
 from runtime.api import context, control, event_pages, front, invocations, pages, refusals, server, sources
 from runtime.invoke import admission, clients, configured, dead_letters, events, invoker
 from runtime.invoke.destinations import aws
+from runtime.api.auth import guard
 from runtime.invoke.queue import sqlite as queue
 from runtime.pool import (
     cgroups,
@@ -52,7 +53,7 @@ from runtime.registry import code, ledger, names, registry, sqlite, unpacking
 from runtime.telemetry import families, telemetry
 
 Announce = Callable[[str, str], None]
-"""Called once the server listens, with its URL and one line about what is confined."""
+"""Called once the server listens, with its URL and lines about what is confined and who may call."""
 
 _PACKAGES = ("runtime", "msgpack", "simplejson")
 """What a zygote imports of ours."""
@@ -104,9 +105,10 @@ class _Supervisor:
             self._up.callback(listener.close)
             self._tasks = await self._up.enter_async_context(asyncio.TaskGroup())
             self._up.callback(self._cancel_tasks)
+            keeper = guard.Guard(settings, functions_, self._spawn)
             packages = await asyncio.to_thread(sdk.folder, settings.state_dir / "sdk")
             forks = zygotes.Zygotes(_zygote_settings(settings, report.mode, packages), self._spawn)
-            workers = await self._pool(forks, report, packages, listener)
+            workers = await self._pool(forks, report, packages, listener, keeper)
             places = admission.Admission(settings.pool.account_concurrency)
             for name, reserved, _ in functions_.ledger.concurrency():
                 places.reserve(name, reserved)
@@ -119,7 +121,7 @@ class _Supervisor:
             )
             api = control.Api(functions_, options)
             queued = self._events(runner, functions_, listener)
-            invoke = invocations.Invocations(runner, queued, functions_.site)
+            invoke = invocations.Invocations(runner, queued, functions_.site, lambda name: _may_loop(functions_, name))
             about_events = event_pages.EventPages(queued, dead_letters.DeadLetters(queued))
             own_pages = pages.Pages(
                 listener.logs,
@@ -128,7 +130,12 @@ class _Supervisor:
                 lambda: {"ready": forks.ready, "workers": workers.statistics(), "isolation": report.document()},
             )
             application = front.Front(
-                invoke, api, {**own_pages.by_path(), **about_events.by_path()}, self._spawn, about_events.actions()
+                invoke,
+                api,
+                {**own_pages.by_path(), **about_events.by_path()},
+                self._spawn,
+                about_events.actions(),
+                door=keeper.public(),
             )
             limits = server.Limits(body_limit=refusals.body_limit)
             http = server.Server(application, limits, refusal=refusals.of)
@@ -149,7 +156,7 @@ class _Supervisor:
             # What lives now lives on: the collector need not walk over it again.
             gc.collect()
             gc.freeze()
-            announce(f"http://{settings.host}:{http.port}", report.summary())
+            announce(_url(settings.host, http.port), f"{report.summary()}\n{keeper.notice()}")
             await stop.asked.wait()
             queued.stop()
             await self._drain(http, workers, stop)
@@ -190,7 +197,12 @@ class _Supervisor:
         return queued
 
     async def _pool(
-        self, forks: zygotes.Zygotes, report: isolation.Report, packages: Path, listener: telemetry.Telemetry
+        self,
+        forks: zygotes.Zygotes,
+        report: isolation.Report,
+        packages: Path,
+        listener: telemetry.Telemetry,
+        keeper: guard.Guard,
     ) -> pool.Pool:
         settings = self._settings
         networks, shared_network = await self._networks(report)
@@ -210,7 +222,7 @@ class _Supervisor:
             skip={**report.skip, **shared_network},
             sdk=str(packages),
             region=settings.region,
-            extra_environment={},
+            extra_environment=keeper.environment,
             host_memory_bytes=settings.pool.host_memory_mb * _MB or int(psutil.virtual_memory().total * _MEMORY_SHARE),
         )
         workers = pool.Pool(
@@ -316,6 +328,12 @@ async def _deploy(examples: Sequence[Mapping[str, Any]], api: control.Api) -> No
     for example in examples:
         code_ = {"ZipFile": base64.b64encode(example["Code"]["ZipFile"]).decode()}
         body = json.dumps({**example, "Code": code_}).encode()
+def _may_loop(functions_: registry.Registry, name: str) -> bool:
+    """Return whether a function is allowed to call itself in a loop."""
+    record = functions_.ledger.function(name)
+    return record is not None and record.recursive_loop == "Allow"
+
+
         status, _, answer = await api.handle("POST", _FUNCTIONS, "", {"content-type": "application/json"}, body)
         if status not in (HTTPStatus.CREATED, HTTPStatus.CONFLICT):
             raise errors.ConfigError(f"example {example['FunctionName']}: {answer.decode(errors='replace')}")

@@ -25,6 +25,7 @@ from runtime.api import (
     uploads,
     versions,
 )
+from runtime.api.auth import access, actions
 from runtime.registry import registry
 
 _log = logging.getLogger(__name__)
@@ -63,14 +64,23 @@ class Api:
         routes.find("GET", "/", "")  # loads the service model now rather than with the first request
 
     async def handle(
-        self, method: str, raw_path: str, query: str, headers: Mapping[str, str], body: http.Body
+        self,
+        method: str,
+        raw_path: str,
+        query: str,
+        headers: Mapping[str, str],
+        body: http.Body,
+        caller: access.Caller | None = None,
     ) -> Response:
-        """Answer one request. ``headers`` have lower-case names; path and query are as on the wire."""
+        """Answer one request. ``headers`` have lower-case names; path and query are as on the wire.
+
+        No caller stands for one that may do all.
+        """
         request_id = str(uuid.uuid4())
         try:
             if raw_path.startswith(downloads.PREFIX):
                 return await self._download(method, raw_path, query)
-            status, out, document = await self._perform(method, raw_path, query, headers, body)
+            status, out, document = await self._perform(method, raw_path, query, headers, body, caller)
         except errors.HotforkError as error:
             return replies.of_error(error, request_id)
         except Exception:  # noqa: BLE001 - a bug of ours: the caller gets 500, the log the traceback
@@ -79,7 +89,13 @@ class Api:
         return status, [*out, ("x-amzn-RequestId", request_id)], document
 
     async def _perform(
-        self, method: str, raw_path: str, query: str, headers: Mapping[str, str], body: http.Body
+        self,
+        method: str,
+        raw_path: str,
+        query: str,
+        headers: Mapping[str, str],
+        body: http.Body,
+        caller: access.Caller | None,
     ) -> Response:
         match = routes.find(method, raw_path, query)
         if match is None:
@@ -93,6 +109,9 @@ class Api:
             raise errors.NotBuilt(f"hotfork does not offer the operation {match.operation}")
         body, lifted = await uploads.lift(body)
         request = shapes.parse(match.operation, match.labels, query, headers, body, lifted)
+        if caller is not None:
+            for need in actions.needs(match.operation, request, self._registry.site):
+                caller.demand(*need)
         call = context.Context(
             registry=self._registry,
             options=self._options,

@@ -1,5 +1,6 @@
 """Who answers a request: Invoke at once, the control plane and the server's own pages in a task each."""
 
+import functools
 import json
 import logging
 import urllib.parse
@@ -9,6 +10,7 @@ from typing import Any, Protocol, TypeAlias
 
 from runtime import errors
 from runtime.api import http, invocations, replies
+from runtime.api.auth import access, gate
 
 Reply: TypeAlias = tuple[int, Sequence[tuple[str, str]], bytes]
 Page: TypeAlias = Callable[[str, Mapping[str, str], str], Awaitable[Reply]]
@@ -22,8 +24,17 @@ _log = logging.getLogger(__name__)
 class ControlPlane(Protocol):
     """Answers every operation of the Lambda API but Invoke."""
 
-    async def handle(self, method: str, path: str, query: str, headers: Mapping[str, str], body: http.Body, /) -> Reply:
-        """Return the reply to a request."""
+    async def handle(
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: Mapping[str, str],
+        body: http.Body,
+        caller: access.Caller | None,
+        /,
+    ) -> Reply:
+        """Return the reply to a request; no caller stands for one that may do all."""
 
 
 class Front:
@@ -36,8 +47,12 @@ class Front:
         pages: Mapping[str, Page],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         actions: Mapping[str, Action] | None = None,
+        *,
+        door: gate.Gate,
     ) -> None:
-        """``pages`` are by path: GET of the path itself, or of what lies below one that ends in a slash.
+        """``door`` decides who comes in.
+
+        ``pages`` are by path: GET of the path itself, or of what lies below one that ends in a slash.
 
         ``actions`` are by path: POST of a JSON document to it.
         ``spawn`` runs a coroutine that never raises as a task with a parent.
@@ -47,6 +62,7 @@ class Front:
         self._pages = pages
         self._actions = actions or {}
         self._spawn = spawn
+        self._door = door
         self.requests = 0
         """How many came, since the start."""
 
@@ -54,21 +70,23 @@ class Front:
         """Answer an exchange, now or later."""
         self.requests += 1
         if self._invoke.claims(exchange.method, exchange.path):
-            self._invoke.handle(exchange)
+            self._door.admit(exchange, self._invoke.handle)
             return
         action = self._actions.get(exchange.path) if exchange.method == "POST" else None
         page = self._page_of(exchange.path)
         if action is not None:
-            self._act(action, exchange)
+            self._door.admit_page(exchange, functools.partial(self._act, action, exchange))
         elif page is None:
-            self._spawn(self._answer(exchange, self._ask_control(exchange)))
+            self._door.admit(exchange, self._ask_control)
         elif exchange.method not in ("GET", "HEAD"):
             exchange.respond(405, [("Allow", "GET, HEAD")], b"")
         else:
-            handler, rest = page
-            query = dict(urllib.parse.parse_qsl(exchange.query))
-            accept = exchange.headers.get("accept", "")
-            self._spawn(self._answer(exchange, handler(urllib.parse.unquote(rest), query, accept)))
+            self._door.admit_page(exchange, functools.partial(self._show, *page, exchange))
+
+    def _show(self, page: Page, rest: str, exchange: http.Exchange) -> None:
+        query = dict(urllib.parse.parse_qsl(exchange.query))
+        accept = exchange.headers.get("accept", "")
+        self._spawn(self._answer(exchange, page(urllib.parse.unquote(rest), query, accept)))
 
     def _act(self, action: Action, exchange: http.Exchange) -> None:
         # A web page that somebody looks at can post to loopback, but not this type without the server's consent
@@ -87,8 +105,11 @@ class Front:
                 return below, path[len(prefix) :]
         return None
 
-    def _ask_control(self, exchange: http.Exchange) -> Awaitable[Reply]:
-        return self._control.handle(exchange.method, exchange.path, exchange.query, exchange.headers, exchange.body)
+    def _ask_control(self, exchange: http.Exchange, caller: access.Caller | None) -> None:
+        reply = self._control.handle(
+            exchange.method, exchange.path, exchange.query, exchange.headers, exchange.body, caller
+        )
+        self._spawn(self._answer(exchange, reply))
 
     async def _answer(self, exchange: http.Exchange, reply: Awaitable[Reply]) -> None:
         try:

@@ -8,10 +8,12 @@ import base64
 import functools
 import urllib.parse
 import uuid
+from collections.abc import Callable, Mapping
 
 from runtime import errors, model
 from runtime.api import http, invoke_headers, payload, replies, streams, tenants
-from runtime.invoke import endings, events, invoker
+from runtime.api.auth import access
+from runtime.invoke import endings, events, invoker, lineage
 from runtime.registry import names
 
 PREFIX = "/2015-03-31/functions/"
@@ -24,15 +26,24 @@ EVENT_LIMIT = 1024 * 1024
 """docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 _TYPES = ("RequestResponse", "Event", "DryRun")
+_INVOKE = "lambda:InvokeFunction"
 
 
 class Invocations:
     """Answers Invoke."""
 
-    def __init__(self, calls_: invoker.Invoker, queued: events.Events, site: names.Site) -> None:
+    def __init__(
+        self,
+        calls_: invoker.Invoker,
+        queued: events.Events,
+        site: names.Site,
+        may_loop: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """``may_loop`` tells whether a function may call itself without end."""
         self._invoker = calls_
         self._events = queued
         self._site = site
+        self._may_loop = may_loop
         self._reference = functools.lru_cache(maxsize=16384)(self._parse_reference)
 
     @staticmethod
@@ -42,25 +53,30 @@ class Invocations:
             return False
         return (path.startswith(PREFIX) and path.endswith(SUFFIX)) or _is_async(path) or streams.claims(path)
 
-    def handle(self, exchange: http.Exchange) -> None:
-        """Answer an exchange that ``claims`` said yes to, now or later."""
+    def handle(self, exchange: http.Exchange, caller: access.Caller | None = None) -> None:
+        """Answer an exchange that ``claims`` said yes to, now or later; no caller stands for one that may do all."""
         request_id = str(uuid.uuid4())
         try:
-            self._start(exchange, request_id)
+            self._start(exchange, request_id, caller)
         except errors.HotforkError as error:
             exchange.respond(*replies.of_error(error, request_id))
 
-    def _start(self, exchange: http.Exchange, request_id: str) -> None:
+    def _start(self, exchange: http.Exchange, request_id: str, caller: access.Caller | None) -> None:
         headers = exchange.headers
         if exchange.path.startswith(streams.PREFIX):
-            self._stream(exchange, request_id)
+            self._stream(exchange, request_id, caller)
             return
         if _is_async(exchange.path):
-            self._enqueue(exchange, request_id, self._async_reference(exchange.path))
+            reference = self._async_reference(exchange.path)
+            if caller is not None:
+                caller.demand("lambda:InvokeAsync", self._site.function_arn(reference.name, reference.qualifier))
+            self._enqueue(exchange, request_id, reference)
             return
         kind = invoke_headers.choice(headers.get("x-amz-invocation-type", "RequestResponse"), "invocationType", _TYPES)
         want_log_tail = invoke_headers.wants_log_tail(headers)
         reference, invoked_arn = self._reference(exchange.path, exchange.query)
+        if caller is not None:
+            caller.demand(_INVOKE, invoked_arn)
         if kind == "Event":
             self._enqueue(exchange, request_id, reference)
             return
@@ -79,17 +95,19 @@ class Invocations:
             version=version,
             payload=bytes(body) or b"{}",
             invoked_arn=invoked_arn,
-            trace_id=invoke_headers.trace_id(headers),
+            trace_id=self._trace_id(headers, version),
             client_context=invoke_headers.client_context(headers),
             tenant_id=tenant_id,
             want_log_tail=want_log_tail,
         )
         _Pending(self._invoker, exchange, invocation)
 
-    def _stream(self, exchange: http.Exchange, request_id: str) -> None:
+    def _stream(self, exchange: http.Exchange, request_id: str, caller: access.Caller | None) -> None:
         """Run an InvokeWithResponseStream."""
         headers, body = exchange.headers, exchange.body
         reference, invoked_arn = self._stream_reference(exchange.path, exchange.query)
+        if caller is not None:
+            caller.demand(_INVOKE, invoked_arn)
         if len(body) > SYNCHRONOUS_LIMIT:
             raise _too_large(SYNCHRONOUS_LIMIT)
         if body:
@@ -100,7 +118,7 @@ class Invocations:
             version=version,
             payload=bytes(body) or b"{}",
             invoked_arn=invoked_arn,
-            trace_id=invoke_headers.trace_id(headers),
+            trace_id=self._trace_id(headers, version),
             client_context=invoke_headers.client_context(headers),
             tenant_id=tenants.of_call(headers, version),
             want_log_tail=invoke_headers.wants_log_tail(headers),
@@ -119,7 +137,7 @@ class Invocations:
         about = endings.About(
             request_id=request_id,
             qualifier=reference.qualifier,
-            trace_id=invoke_headers.trace_id(headers),
+            trace_id=self._trace_id(headers, version),
             client_context=invoke_headers.client_context(headers),
             tenant_id=tenants.of_call(headers, version),
         )
@@ -132,6 +150,13 @@ class Invocations:
             ),
             on_refused=lambda error: exchange.respond(*replies.of_error(error, request_id)),
         )
+
+    def _trace_id(self, headers: Mapping[str, str], version: model.Version) -> str:
+        """Return the trace header of an invocation; raise RecursiveInvocation where it would be one of a loop."""
+        trace_id, before = lineage.extend(invoke_headers.trace_id(headers), version.function_arn)
+        if before >= lineage.LIMIT and not self._may_loop(version.function_name):
+            raise errors.RecursiveInvocation
+        return trace_id
 
     def _async_reference(self, path: str) -> names.FunctionRef:
         encoded = path[len(ASYNC_PREFIX) :].rstrip("/").removesuffix(ASYNC_SUFFIX)

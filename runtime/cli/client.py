@@ -1,7 +1,7 @@
 """A small client of the Lambda REST API: plain JSON over http.client.
 
-A server on loopback is open to its machine's users, so nothing is signed. boto3 would take half a second to
-import; this takes 30 ms.
+Requests are signed where the variables of AWS's tools name a key. boto3 would take half a second to import; this
+takes 30 ms.
 """
 
 import dataclasses
@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import click
+
+from runtime.cli import signing
 
 FUNCTIONS = "/2015-03-31/functions"
 
@@ -75,6 +77,8 @@ class Client:
             raise click.UsageError(f"{self.url!r} is not a URL such as http://127.0.0.1:3001")
         self._secure = parts.scheme == "https"
         self._host, self._port, self._prefix = parts.hostname, port, parts.path
+        self._authority = parts.netloc.rpartition("@")[2]
+        self._signer = signing.Signer.of(os.environ)
 
     def request(
         self,
@@ -88,8 +92,11 @@ class Client:
         """Send one request and return the answer whatever its status; raise Unreachable where none comes."""
         kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
         connection = kind(self._host, self._port, timeout=timeout_s)
+        target, sent = self._prefix + path, dict(headers or {})
+        if self._signer is not None:
+            sent = self._signer.sign(method, self._authority, target, body, sent)
         try:
-            connection.request(method, self._prefix + path, body, dict(headers or {}))
+            connection.request(method, target, body, sent)
             response = connection.getresponse()
             return Answer(response.status, response.headers, response.read())
         except TimeoutError:

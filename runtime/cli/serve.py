@@ -28,9 +28,14 @@ from runtime.cli import package as packages
     type=click.Choice(["strong", "auto"]),
     help="strong (default) refuses to start where a control is missing; auto takes the best there is.",
 )
+@click.option("--credentials", type=click.Path(), help="TOML file of users: every request must then be signed.")
+@click.option(
+    "--insecure", is_flag=True, default=None, help="Listen on any address although nobody needs to sign (dangerous)."
+)
 @click.option("--examples/--no-examples", default=None, help="Deploy the example functions, where names are free.")
 def serve(file: Path | None, **flags: Any) -> None:
     """Run the server until SIGINT or SIGTERM."""
+    flags |= {f"auth.{name}": flags.pop(name) for name in ("credentials", "insecure")}
     try:
         settings = config.load(flags, os.environ, file, is_root=os.geteuid() == 0)
         examples = packages.examples() if settings.examples else []

@@ -30,8 +30,8 @@ class Plan:
     sdk: str
     """Folder that functions see as /var/runtime."""
     region: str
-    extra_environment: Mapping[str, str]
-    """What every function's environment holds besides AWS's variables: credentials, endpoints."""
+    extra_environment: Callable[[model.Version], Mapping[str, str]]
+    """What a worker's environment holds besides AWS's variables: credentials of its own, endpoints."""
     host_memory_bytes: int
     """Memory in use on the host from which on no worker is started."""
 
@@ -80,7 +80,7 @@ class Launcher:
             version,
             stream=stream,
             region=plan.region,
-            extra=plan.extra_environment,
+            extra=plan.extra_environment(version),
             task_root=task_root,
             layer_root=layer_root,
         )

@@ -35,6 +35,10 @@ def needs(operation: str, request: Mapping[str, Any], site: names.Site) -> Itera
         yield Need(action, _mapping(request, site), function)
     else:
         yield Need(action, _resource(request, site) or function or "*")
+    for package in (request, request.get("Code", {}), request.get("Content", {})):
+        if "S3Bucket" in package:
+            # The server fetches it with rights of its own, which the caller need not have.
+            yield Need("s3:GetObject", f"arn:{site.partition}:s3:::{package['S3Bucket']}/{package.get('S3Key', '')}")
     if "Role" in request:
         yield Need("iam:PassRole", request["Role"])
     for layer in request.get("Layers", ()):

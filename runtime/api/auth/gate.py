@@ -36,7 +36,7 @@ class Gate(Protocol):
         """Go on with a request of the Lambda API, now or later, or refuse it."""
 
     def admit_page(self, exchange: http.Exchange, then: Callable[[], None]) -> None:
-        """Go on with a GET of a page of the server's own, or refuse it."""
+        """Go on with a request for a page of the server's own, or refuse it."""
 
 
 class Open:
@@ -62,7 +62,7 @@ class Open:
         """Go on with a page that is open."""
         try:
             self._check(exchange)
-            if self._rules.of(exchange.path).mode != pages.OPEN:
+            if self._rules.of(exchange.method, exchange.path).mode != pages.OPEN:
                 raise errors.UnknownOperation
         except errors.ApiError as error:
             refuse(exchange, error)
@@ -137,7 +137,7 @@ class Signed:
     def admit_page(self, exchange: http.Exchange, then: Callable[[], None]) -> None:
         """Go on with a page that is open, or whose caller may see it."""
         try:
-            rule = self._rules.of(exchange.path)
+            rule = self._rules.of(exchange.method, exchange.path)
             if rule.mode == pages.OFF:
                 raise errors.UnknownOperation
             if rule.mode == pages.SIGNED:
@@ -152,7 +152,8 @@ class Signed:
         """Return who asks for a page: by a signature, or by key and secret, as browsers and Prometheus can."""
         headers = exchange.headers
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "basic":
+        if scheme.lower() == "basic" and exchange.method in ("GET", "HEAD"):
+            # A browser sends a password along with whatever any site has it post, so it is good for reading only.
             try:
                 name, _, secret = base64.b64decode(given.strip(), validate=True).decode().partition(":")
             except (binascii.Error, ValueError):

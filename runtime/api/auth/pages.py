@@ -9,6 +9,7 @@ from runtime.registry import names
 OPEN, SIGNED, OFF = "open", "signed", "off"
 
 _LOGS = "/_hotfork/logs/"
+_EVENTS = "/_hotfork/events/"
 
 
 class Rule(NamedTuple):
@@ -28,13 +29,17 @@ class Rules:
         self._auto = SIGNED if signed else OPEN
         self._site = site
 
-    def of(self, path: str) -> Rule:
+    def of(self, method: str, path: str) -> Rule:
         """Return the rule of a page; raise ApiError where its path names no function that could be."""
         if path.startswith(_LOGS):
             site = self._site
             name = site.function(urllib.parse.unquote(path.removeprefix(_LOGS))).name
-            group = f"arn:{site.partition}:logs:{site.region}:{site.account_id}:log-group:/aws/lambda/{name}"
+            group = (
+                f"arn:{site.partition}:logs:{site.region}:{site.account_id}:log-group:/aws/lambda/{name}:log-stream:"
+            )
             return Rule(self._auto, "logs:FilterLogEvents", group)
+        if path.startswith(_EVENTS):
+            return self._rule("auto", "ManageEvents" if method == "POST" else "ReadEvents")
         if path == "/metrics":
             return self._rule(self._settings.metrics, "GetMetrics")
         if path in ("/healthz", "/readyz"):
