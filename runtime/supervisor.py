@@ -31,9 +31,9 @@ import uvloop
 
 from runtime import config, errors, model
 from runtime.api import context, control, event_pages, front, invocations, pages, refusals, server, sources
+from runtime.api.auth import guard
 from runtime.invoke import admission, clients, configured, dead_letters, events, invoker
 from runtime.invoke.destinations import aws
-from runtime.api.auth import guard
 from runtime.invoke.queue import sqlite as queue
 from runtime.pool import (
     cgroups,
@@ -100,12 +100,12 @@ class _Supervisor:
             _own(settings.state_dir, self._up)
             report = await asyncio.to_thread(isolation.probe, settings.isolation)
             functions_ = await self._registry()
+            keeper = guard.Guard(settings, functions_, self._spawn)
             listener = telemetry.Telemetry(settings)
             listener.start()
             self._up.callback(listener.close)
             self._tasks = await self._up.enter_async_context(asyncio.TaskGroup())
             self._up.callback(self._cancel_tasks)
-            keeper = guard.Guard(settings, functions_, self._spawn)
             packages = await asyncio.to_thread(sdk.folder, settings.state_dir / "sdk")
             forks = zygotes.Zygotes(_zygote_settings(settings, report.mode, packages), self._spawn)
             workers = await self._pool(forks, report, packages, listener, keeper)
@@ -323,17 +323,17 @@ def _follow(
         listener.forget(change.function_name, f"/aws/lambda/{change.function_name}")
 
 
-async def _deploy(examples: Sequence[Mapping[str, Any]], api: control.Api) -> None:
-    """Create the example functions whose names are free, as any caller would."""
-    for example in examples:
-        code_ = {"ZipFile": base64.b64encode(example["Code"]["ZipFile"]).decode()}
-        body = json.dumps({**example, "Code": code_}).encode()
 def _may_loop(functions_: registry.Registry, name: str) -> bool:
     """Return whether a function is allowed to call itself in a loop."""
     record = functions_.ledger.function(name)
     return record is not None and record.recursive_loop == "Allow"
 
 
+async def _deploy(examples: Sequence[Mapping[str, Any]], api: control.Api) -> None:
+    """Create the example functions whose names are free, as any caller would."""
+    for example in examples:
+        code_ = {"ZipFile": base64.b64encode(example["Code"]["ZipFile"]).decode()}
+        body = json.dumps({**example, "Code": code_}).encode()
         status, _, answer = await api.handle("POST", _FUNCTIONS, "", {"content-type": "application/json"}, body)
         if status not in (HTTPStatus.CREATED, HTTPStatus.CONFLICT):
             raise errors.ConfigError(f"example {example['FunctionName']}: {answer.decode(errors='replace')}")
