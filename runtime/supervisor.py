@@ -10,6 +10,7 @@ import asyncio
 import base64
 import contextlib
 import datetime as dt
+import errno
 import fcntl
 import gc
 import importlib.util
@@ -20,6 +21,7 @@ import resource
 import secrets
 import shutil
 import signal
+import socket
 import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
@@ -73,8 +75,11 @@ def main(settings: config.Settings, examples: Sequence[Mapping[str, Any]], annou
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             return runner.run(_Supervisor(settings).run(examples, announce))
-        except* errors.HotforkError as group:
-            raise _first(group) from None
+        except BaseExceptionGroup as group:
+            expected, bugs = group.split(errors.HotforkError)
+            if expected is None or bugs is not None:
+                raise
+            raise _first(expected) from None
 
 
 def _first(group: BaseExceptionGroup[errors.HotforkError]) -> errors.HotforkError:
@@ -146,7 +151,7 @@ class _Supervisor:
             await queued.start()
             # Called first at the end: what is cut short then runs again after the next start.
             self._up.callback(queued.hand_back)
-            await http.listen(settings.host, settings.port)
+            await _listen(http, settings.host, settings.port)
             watch = listener.metrics.watch
             watch(families.ZYGOTES, forks.counts)
             watch(families.ISOLATION_LEVEL, lambda: report.level)
@@ -337,6 +342,25 @@ async def _deploy(examples: Sequence[Mapping[str, Any]], api: control.Api) -> No
         status, _, answer = await api.handle("POST", _FUNCTIONS, "", {"content-type": "application/json"}, body)
         if status not in (HTTPStatus.CREATED, HTTPStatus.CONFLICT):
             raise errors.ConfigError(f"example {example['FunctionName']}: {answer.decode(errors='replace')}")
+
+
+async def _listen(http: server.Server, host: str, port: int) -> None:
+    try:
+        await http.listen(host, port)
+    except OSError as error:
+        why, cure = str(error), "choose others with --host and --port"
+        if error.errno == errno.EADDRINUSE:
+            why = "another program listens there"
+            cure = "stop it, or choose another port with --port (0 takes a free one)"
+        elif error.errno == errno.EACCES:
+            why, cure = "ports below 1024 want root", "choose another with --port"
+        elif error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+            why, cure = f"this machine has no address {host}", "choose another with --host"
+        raise errors.ConfigError(f"cannot listen on port {port} of {host}: {why}; {cure}") from None
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _own(state_dir: Path, up: contextlib.AsyncExitStack) -> None:
