@@ -363,25 +363,6 @@ def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def _listen(http: server.Server, host: str, port: int) -> None:
-    try:
-        await http.listen(host, port)
-    except OSError as error:
-        why, cure = str(error), "choose others with --host and --port"
-        if error.errno == errno.EADDRINUSE:
-            why = "another program listens there"
-            cure = "stop it, or choose another port with --port (0 takes a free one)"
-        elif error.errno == errno.EACCES:
-            why, cure = "ports below 1024 want root", "choose another with --port"
-        elif error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
-            why, cure = f"this machine has no address {host}", "choose another with --host"
-        raise errors.ConfigError(f"cannot listen on port {port} of {host}: {why}; {cure}") from None
-
-
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 def _own(state_dir: Path, up: contextlib.AsyncExitStack) -> None:
     """Make the state folder, and hold it as long as the server lives: two servers on one folder would lose events."""
     try:
