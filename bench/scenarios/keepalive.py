@@ -2,15 +2,16 @@
 
 from collections.abc import Callable
 
-from bench import keepalive, machine, result, setting, text
+from bench import keepalive, machine, policies, result, setting, text
 
 BASE = "fixed 10 min"
 POLICIES: dict[str, Callable[[], keepalive.Policy]] = {
-    BASE: lambda: keepalive.Fixed(10),
-    "fixed 20 min": lambda: keepalive.Fixed(20),
-    "fixed 60 min": lambda: keepalive.Fixed(60),
-    "hybrid histogram": keepalive.HybridHistogram,
-    "hybrid histogram, else 10 min": lambda: keepalive.HybridHistogram(otherwise=10),
+    BASE: lambda: policies.Fixed(10),
+    "fixed 20 min": lambda: policies.Fixed(20),
+    "fixed 60 min": lambda: policies.Fixed(60),
+    "hybrid histogram": policies.HybridHistogram,
+    "hybrid histogram, else 10 min": lambda: policies.HybridHistogram(otherwise=10),
+    "expectation": policies.Expectation,
 }
 
 
