@@ -82,11 +82,12 @@ class Client:
             **configuration,
         }
         created = self.call("POST", FUNCTIONS, document)
-        deadline = time.monotonic() + 60
+        deadline, pause = time.monotonic() + 60, 0.001
         while created.get("State", "Active") == "Pending":
             if time.monotonic() > deadline:
                 raise Refused(f"{name} is not active after a minute")
-            time.sleep(0.05)
+            time.sleep(pause)
+            pause = min(pause * 2, 0.1)
             created = self.call("GET", f"{FUNCTIONS}/{name}/configuration")
 
     def delete(self, name: str) -> None:
