@@ -50,8 +50,8 @@ from runtime.pool import (
     uids,
     zygotes,
 )
-from runtime.pool.network import netns, nftables
-from runtime.registry import code, ledger, names, registry, sqlite, unpacking
+from runtime.pool.network import modes
+from runtime.registry import code, ledger, names, registry, sqlite, sweeper, unpacking
 from runtime.telemetry import families, telemetry
 
 Announce = Callable[[str, str], None]
@@ -112,12 +112,14 @@ class _Supervisor:
             self._tasks = await self._up.enter_async_context(asyncio.TaskGroup())
             self._up.callback(self._cancel_tasks)
             packages = await asyncio.to_thread(sdk.folder, settings.state_dir / "sdk")
-            forks = zygotes.Zygotes(_zygote_settings(settings, report.mode, packages), self._spawn)
-            workers = await self._pool(forks, report, packages, listener, keeper)
+            network = _network(settings)
+            forks = zygotes.Zygotes(_zygote_settings(settings, report.mode, packages, network), self._spawn)
+            workers = await self._pool(forks, report, packages, network, listener, keeper)
             places = admission.Admission(settings.pool.account_concurrency)
             for name, reserved, _ in functions_.ledger.concurrency():
                 places.reserve(name, reserved)
             functions_.subscribe(lambda change: _follow(change, functions_, places, workers, listener))
+            self._up.callback(sweeper.Sweeper(functions_, workers.folders, self._spawn).close)
             runner = invoker.Invoker(functions_, places, workers, listener, sample=random.random)
             options = context.Options(
                 interpreters=tuple(forks.runtimes),
@@ -206,17 +208,17 @@ class _Supervisor:
         forks: zygotes.Zygotes,
         report: isolation.Report,
         packages: Path,
+        network: modes.Network,
         listener: telemetry.Telemetry,
         keeper: guard.Guard,
     ) -> pool.Pool:
         settings = self._settings
-        networks, shared_network = await self._networks(report)
         supplies = holding.Sources(
             groups=cgroups.open_backend(),
             cpu_mode=cgroups.CpuMode(settings.sandbox.cpu),
             ids=uids.Uids(settings.sandbox.uid_base, settings.sandbox.uid_count),
             images=_scratch(settings.state_dir, report),
-            networks=networks,
+            network=network,
             private=_private(settings.state_dir) if report.mode == "bare" else None,
         )
         holdings = holding.Holdings(supplies, self._spawn)
@@ -224,7 +226,7 @@ class _Supervisor:
         self._up.push_async_callback(forks.close)
         plan = launcher.Plan(
             mode=report.mode,
-            skip={**report.skip, **shared_network},
+            skip={**report.skip, **network.skip},
             sdk=str(packages),
             region=settings.region,
             extra_environment=keeper.environment,
@@ -240,26 +242,6 @@ class _Supervisor:
         )
         self._up.push_async_callback(workers.close)
         return workers
-
-    async def _networks(self, report: isolation.Report) -> tuple[netns.Namespaces | None, dict[str, str]]:
-        """Return the store of namespaces, or what to leave out because functions share the host's network.
-
-        Raises IsolationError where the mode that was asked for cannot be enforced.
-        """
-        wanted = self._settings.sandbox.network
-        can_egress = report.control("egress").engaged
-        if wanted == "egress" and not can_egress:
-            raise errors.IsolationError(f"network egress cannot be enforced: {report.control('egress').why}")
-        if wanted == "host":
-            return None, {"network": "the settings give functions the host's network"}
-        if wanted == "egress" or (wanted == "auto" and can_egress):
-            ids = self._settings.sandbox
-            rules = await asyncio.to_thread(nftables.Egress, range(ids.uid_base, ids.uid_base + ids.uid_count))
-            self._up.callback(rules.close)
-            return None, {"network": "functions reach the Internet and nothing nearer: nftables rules on their uids"}
-        if report.mode == "root" and report.control("network").engaged:
-            return netns.Namespaces(), {}
-        return None, {}
 
     async def _drain(self, http: server.Server, workers: pool.Pool, stop: "_Signals") -> None:
         """Let what is in flight finish, until the time is up or a second signal comes."""
@@ -281,11 +263,31 @@ class _Supervisor:
             task.cancel()
 
 
-def _zygote_settings(settings: config.Settings, mode: str, packages: Path) -> dict[str, spawner.Settings]:
+def _network(settings: config.Settings) -> modes.Network:
+    """Return the network of functions; raises IsolationError where the one that is asked for cannot be enforced."""
+    first, count = settings.sandbox.uid_base, settings.sandbox.uid_count
+    return modes.open_network(
+        settings.sandbox.network,
+        uids=range(first, first + count),
+        allowed=settings.sandbox.allowed,
+        api_port=settings.port,
+    )
+
+
+def _zygote_settings(
+    settings: config.Settings, mode: str, packages: Path, network: modes.Network
+) -> dict[str, spawner.Settings]:
     """Return what the zygote of each runtime is made of."""
     library = tuple(dict.fromkeys(str(_folder_of(name)) for name in _PACKAGES))
     return {
-        runtime: spawner.Settings(python=os.path.realpath(python), library=library, sdk=str(packages), mode=mode)
+        runtime: spawner.Settings(
+            python=os.path.realpath(python),
+            library=library,
+            sdk=str(packages),
+            mode=mode,
+            user_namespace=network.user_namespace,
+            resolv_conf=network.resolv_conf,
+        )
         for runtime, python in config.find_interpreters(settings.interpreters, os.environ).items()
     }
 

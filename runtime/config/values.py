@@ -40,6 +40,8 @@ class Sandbox:
 
     network: Literal["auto", "none", "egress", "host"] = "auto"
     """auto: egress where it can be enforced, else none. A mode that cannot be enforced is refused."""
+    allowed: tuple[str, ...] = ()
+    """What functions may reach besides the Internet in mode egress: "host:port", on the LAN or on this machine."""
     cpu: Literal["weight", "quota", "off"] = "weight"
     """weight: full speed on an idle machine, memory/1769 of a core in proportion under contention; quota: a
     hard cap of that share, as on Lambda."""

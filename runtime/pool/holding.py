@@ -17,7 +17,7 @@ from typing import Any
 from runtime import model
 from runtime.pool import cgroups, loop_image, memory_class, memory_watch, scratch, uids
 from runtime.pool.cgroups import soft
-from runtime.pool.network import netns
+from runtime.pool.network import modes
 
 SPARE_GROUPS = 16
 """Clean cgroups kept ready: a group from the stock costs microseconds, a new one 170."""
@@ -29,13 +29,13 @@ _MB = 1024 * 1024
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """Where what workers hold comes from; None: this machine, or the settings, have none."""
+    """Where what workers hold comes from; None: this machine has none."""
 
     groups: cgroups.Backend
     cpu_mode: cgroups.CpuMode
     ids: uids.Uids
+    network: modes.Network
     images: scratch.Store | None = None
-    networks: netns.Namespaces | None = None
     private: Path | None = None
     """Where workers without a mount namespace get folders of their own for /tmp."""
 
@@ -96,8 +96,7 @@ class Holdings:
         await asyncio.to_thread(self.sources.groups.close)
         if self.sources.images is not None:
             await asyncio.to_thread(self.sources.images.close)
-        if self.sources.networks is not None:
-            await asyncio.to_thread(self.sources.networks.close)
+        self.sources.network.close()
 
     async def _recycle(self) -> None:
         try:
@@ -127,8 +126,7 @@ class Holding:
         self.group = group
         self.image: loop_image.Image | None = None
         self.folder: str | None = None
-        networks = owner.sources.networks
-        self.netns_fd = networks.take() if networks is not None else None
+        self.netns_fd: int | None = None
 
     @property
     def function_name(self) -> str:
@@ -136,7 +134,15 @@ class Holding:
         return self._version.function_name
 
     def furnish(self, then: Callable[[], None]) -> None:
-        """Get a /tmp, and call ``then``: at once, or as soon as it is there."""
+        """Get a network and a /tmp, and call ``then``: at once, or as soon as they are there."""
+
+        def use(netns_fd: int | None) -> None:
+            self.netns_fd = netns_fd
+            self._get_tmp(then)
+
+        self._owner.sources.network.take(use)
+
+    def _get_tmp(self, then: Callable[[], None]) -> None:
         store = self._owner.sources.images
 
         def use(made: loop_image.Image | OSError) -> None:

@@ -19,6 +19,10 @@ class Settings:
     """Folder that functions see as /var/runtime."""
     mode: str
     """"root": namespaces by privilege; "user": inside a user namespace; "bare": no namespaces."""
+    user_namespace: int | None = None
+    """Mode "user": a descriptor of one to join instead of making one; its owner must be our user."""
+    resolv_conf: str = "/etc/resolv.conf"
+    """What workers see as /etc/resolv.conf."""
     start_timeout_s: float = 10.0
 
 

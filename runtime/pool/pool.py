@@ -18,6 +18,7 @@ import itertools
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from pathlib import Path
 
 from runtime import errors, model, observer
 from runtime.pool import call as calls
@@ -134,6 +135,11 @@ class Pool:
             for one in group.workers:
                 counts[one.slot.state.value] += 1
         return counts
+
+    def folders(self) -> set[Path]:
+        """Return the folders of code and layers that workers run from, or are about to."""
+        used = {path for group in self._groups.values() for path in (group.version.code_path, group.version.layer_path)}
+        return {Path(path) for path in used if path}
 
     async def drain(self, timeout_s: float) -> bool:
         """Wait until no call is running or waiting, at most ``timeout_s``; return whether that came true."""

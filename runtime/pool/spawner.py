@@ -244,13 +244,22 @@ def _execute(settings: Settings, control: socket.socket) -> subprocess.Popen[byt
 
     Called on the event loop's thread, because PR_SET_PDEATHSIG means the thread that forked (prctl(2)).
     """
-    fd = control.fileno()
-    arguments = [str(fd), settings.mode, ":".join(settings.library), settings.sdk or "", str(os.getpid())]
+    fds = [control.fileno()]
+    if settings.user_namespace is not None:
+        fds.append(settings.user_namespace)
+    arguments = [
+        ",".join(map(str, fds)),
+        settings.mode,
+        ":".join(settings.library),
+        settings.sdk or "",
+        settings.resolv_conf,
+        str(os.getpid()),
+    ]
     return subprocess.Popen(  # noqa: S603 - the operator's interpreter and our own program
         [settings.python, "-I", "-S", "-c", _PROGRAM, *arguments],
         env={},
         cwd="/",
-        pass_fds=(fd,),
+        pass_fds=fds,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         start_new_session=True,

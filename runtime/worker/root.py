@@ -42,6 +42,7 @@ _ETC_FOLDERS = (
     "/etc/ca-certificates/extracted",
     "/etc/crypto-policies",
 )
+_RESOLV_CONF = "/etc/resolv.conf"
 _LINKS = (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"))
 _COVERED = ("/tmp", "/var/task", "/var/runtime", "/proc", "/dev", "/etc")
 """Where no interpreter may lie: something else comes to stand there."""
@@ -68,8 +69,10 @@ def interpreter_folders() -> list[str]:
     return kept
 
 
-def enter(sdk: str) -> None:
-    """Leave the host's root for a new one; ``sdk`` is the host folder that becomes /var/runtime, or "".
+def enter(sdk: str, resolv_conf: str = _RESOLV_CONF) -> None:
+    """Leave the host's root for a new one.
+
+    ``sdk`` is the host folder that becomes /var/runtime, or ""; ``resolv_conf`` the file that becomes /etc/resolv.conf.
 
     The process must be in a mount namespace of its own, cut off from propagation. Raises OSError.
     """
@@ -80,7 +83,7 @@ def enter(sdk: str) -> None:
     devices = {path: kernel.clone_tree(path) for path in rights.DEVICES}
     if sdk:
         binds["/var/runtime"] = kernel.clone_tree(sdk, recursive=True)
-    files = _read_files()
+    files = _read_files(resolv_conf)
     links = {path: os.readlink(path) for path in _PROGRAMS if os.path.islink(path)}
     # Made while the host's /proc is in sight: a user namespace needs to see one to be given another.
     proc = kernel.new_filesystem("proc", {}, kernel.NOSUID | kernel.NODEV | kernel.NOEXEC)
@@ -113,11 +116,11 @@ def _sources() -> list[str]:
     return folders + interpreter_folders()
 
 
-def _read_files() -> dict[str, bytes]:
+def _read_files(resolv_conf: str) -> dict[str, bytes]:
     files = {}
     for path in _ETC_FILES:
         try:
-            with open(path, "rb") as file:
+            with open(resolv_conf if path == _RESOLV_CONF else path, "rb") as file:
                 files[path] = file.read()
         except OSError:
             continue  # not every system has every one of them

@@ -35,9 +35,14 @@ _PATHS_IN_BARE = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache",
 
 
 def main(arguments: list[str]) -> NoReturn:
-    """Run a zygote. Arguments: control descriptor, mode, library (used by the caller), SDK folder, parent's pid."""
-    fd, mode, _library, sdk, parent = arguments
-    control = socket.socket(fileno=int(fd))
+    """Run a zygote.
+
+    Arguments: descriptors (the control socket's, and that of a user namespace to join), mode, library (used by the
+    caller), SDK folder, the file to show as /etc/resolv.conf, the parent's pid.
+    """
+    fds, mode, _library, sdk, resolv_conf, parent = arguments
+    fd, *user_namespace = map(int, fds.split(","))
+    control = socket.socket(fileno=fd)
     sys.argv[:] = [""]
     os.environ.clear()  # an empty environment is given a LC_CTYPE by the interpreter itself (PEP 538)
     step, host_view = "start", -1
@@ -47,9 +52,9 @@ def main(arguments: list[str]) -> NoReturn:
         os.umask(0o022)  # the supervisor's may hide from workers what is made for them
         step = "namespaces"
         if mode != "bare":
-            _enter_namespaces(mode, control)
+            _enter_namespaces(mode, control, *user_namespace)
             step = "root"
-            host_view = _enter_root(sdk)
+            host_view = _enter_root(sdk, resolv_conf)
         step = "setting"
         zygote = Zygote(control, _setting(mode, sdk, host_view))
     except Exception as error:
@@ -73,9 +78,14 @@ def _check_machine() -> None:
         raise OSError(errno.ENOSYS, f"no numbers of system calls are known for {kernel.MACHINE}")
 
 
-def _enter_namespaces(mode: str, control: socket.socket) -> None:
+def _enter_namespaces(mode: str, control: socket.socket, user_namespace: int = -1) -> None:
     """Go on as pid 1 of a new pid namespace, in mode "user" of a user namespace with root's rights in it as well."""
-    if mode == "user":
+    if mode == "user" and user_namespace >= 0:
+        # The one in which the workers' networks are: from no other could they be joined.
+        kernel.setns(user_namespace, kernel.CLONE_NEWUSER)
+        os.close(user_namespace)
+        kernel.unshare(kernel.CLONE_NEWPID)
+    elif mode == "user":
         uid, gid = os.getuid(), os.getgid()
         # Together, so that the pid namespace is the user namespace's: leaving and joining it needs that.
         kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWPID)
@@ -91,7 +101,7 @@ def _enter_namespaces(mode: str, control: socket.socket) -> None:
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _enter_root(sdk: str) -> int:
+def _enter_root(sdk: str, resolv_conf: str) -> int:
     """Leave the host's root for ours; return a descriptor of a mount namespace with the host's view.
 
     Only its descriptor is kept: a worker-to-be steps into it to take copies of its function's folders along, and it is
@@ -101,7 +111,7 @@ def _enter_root(sdk: str) -> int:
     kernel.make_slave("/")
     host_view = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     kernel.unshare(kernel.CLONE_NEWNS)
-    root.enter(sdk)
+    root.enter(sdk, resolv_conf)
     return host_view
 
 
