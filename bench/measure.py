@@ -79,11 +79,12 @@ def rate(name: str, title: str, runs: Runs) -> result.Scalar:
 
 
 def cpu(name: str, title: str, runs: Runs) -> list[result.Scalar]:
-    """Return the CPU time for one request as measures: of supervisor, zygote, workers, and of the kernel among it."""
+    """Return the CPU time for one request as measures: by who took it, and the part of the kernel in all."""
     parts: dict[str, Callable[[procfs.FamilyCpu], float]] = {
         "supervisor": lambda taken: taken.supervisor.total,
         "zygote": lambda taken: taken.zygote.total,
         "workers": lambda taken: taken.workers.total,
+        "helpers": lambda taken: taken.helpers.total,
         "kernel": lambda taken: taken.total.system,
     }
     counts = [sum(each.count for each in run.outcomes.values()) for run in runs.results]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _PROC = Path("/proc")
+_ZYGOTE = b"zygote"
+"""In the command line of a zygote, and of nothing else that a supervisor starts."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -142,30 +144,48 @@ class Family:
     zygotes: tuple[int, ...]
     workers: tuple[int, ...]
     """With everything that workers started."""
+    helpers: tuple[int, ...]
+    """What else the supervisor started: the router of the functions' network, an unpacker."""
 
 
 def family(supervisor: int) -> Family:
     """Tell a server's processes apart.
 
-    A zygote is a child of the supervisor or, where it has a pid namespace, that child's child; workers are below it.
+    A zygote is a child of the supervisor that was started as one or, where it has a pid namespace, that child's child;
+    workers are below it.
     """
     of = children()
     own_depth = namespace_depth(supervisor)
-    zygotes = list(of.get(supervisor, ()))
+    launchers = [pid for pid in of.get(supervisor, ()) if _ZYGOTE in _command_line(pid)]
+    zygotes = list(launchers)
     tops: list[int] = []
-    for launcher in list(zygotes):
+    for launcher in launchers:
         for child in of.get(launcher, ()):
             if namespace_depth(child) == own_depth + 1:
                 zygotes.append(child)
                 tops += of.get(child, ())
             else:
                 tops.append(child)
-    workers = []
-    while tops:
-        pid = tops.pop()
-        workers.append(pid)
-        tops += of.get(pid, ())
-    return Family(supervisor, tuple(zygotes), tuple(sorted(workers)))
+    helpers = _below([pid for pid in of.get(supervisor, ()) if pid not in launchers], of)
+    return Family(supervisor, tuple(zygotes), _below(tops, of), helpers)
+
+
+def _below(tops: list[int], of: dict[int, list[int]]) -> tuple[int, ...]:
+    """Return processes and all that they started."""
+    found: list[int] = []
+    waiting = list(tops)
+    while waiting:
+        pid = waiting.pop()
+        found.append(pid)
+        waiting += of.get(pid, ())
+    return tuple(sorted(found))
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return (_PROC / str(pid) / "cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -175,14 +195,20 @@ class FamilyCpu:
     supervisor: Cpu
     zygote: Cpu
     workers: Cpu
+    helpers: Cpu
 
     def __sub__(self, other: "FamilyCpu") -> "FamilyCpu":
-        return FamilyCpu(self.supervisor - other.supervisor, self.zygote - other.zygote, self.workers - other.workers)
+        return FamilyCpu(
+            self.supervisor - other.supervisor,
+            self.zygote - other.zygote,
+            self.workers - other.workers,
+            self.helpers - other.helpers,
+        )
 
     @property
     def total(self) -> Cpu:
         """All of it."""
-        return self.supervisor + self.zygote + self.workers
+        return self.supervisor + self.zygote + self.workers + self.helpers
 
 
 def family_cpu(supervisor: int) -> FamilyCpu:
@@ -199,7 +225,8 @@ def family_cpu(supervisor: int) -> FamilyCpu:
         each = stat(pid)
         if each is not None:
             workers += each.cpu
-    return FamilyCpu(own.cpu if own is not None else Cpu(), zygote, workers)
+    helpers = sum((each.cpu for each in map(stat, known.helpers) if each is not None), Cpu())
+    return FamilyCpu(own.cpu if own is not None else Cpu(), zygote, workers, helpers)
 
 
 def cgroups() -> int:
