@@ -31,6 +31,16 @@ def below(pid):
     return [p for p in psutil.Process(pid).children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
 
 
+def zygotes(pid):
+    """Return the processes that a supervisor started as zygotes."""
+    return [one for one in psutil.Process(pid).children() if "zygote" in " ".join(one.cmdline())]
+
+
+def workers(pid):
+    """Return the workers of a supervisor."""
+    return [one for zygote in zygotes(pid) for one in zygote.children(recursive=True) if not one.children()]
+
+
 def groups(pid):
     """Return the cgroups of a supervisor."""
     return [path for path in Path("/sys/fs/cgroup").glob(f"**/hotfork-{pid}-*/") if path.is_dir()]
@@ -44,7 +54,7 @@ def test_a_killed_zygote_ends_its_calls_and_is_replaced(own):
     thread = threading.Thread(target=lambda: answers.append(client.invoke(FunctionName="f", Payload=b'{"s": 50}')))
     thread.start()
     until(lambda: json.loads(own.get("/readyz")[1])["workers"]["busy"] == 1)
-    for process in psutil.Process(own.process.pid).children():
+    for process in zygotes(own.process.pid):
         process.kill()
     thread.join(30)
     assert json.load(answers[0]["Payload"])["errorType"] == "Runtime.ExitError"
@@ -56,9 +66,7 @@ def test_killed_workers_are_replaced(own):
     create(client, "f", SLEEP)
     for _ in range(5):
         client.invoke(FunctionName="f", Payload=b"{}")
-        zygote = psutil.Process(own.process.pid).children()[0]
-        workers = [p for p in zygote.children(recursive=True) if not p.children()]
-        for worker in workers:
+        for worker in workers(own.process.pid):
             worker.kill()
         until(lambda: json.loads(own.get("/readyz")[1])["workers"]["idle"] == 0)
 
@@ -170,7 +178,7 @@ def test_descriptors_and_processes_come_back_to_where_they_were(own):
                 client.invoke(FunctionName=name, Payload=b"{}")
 
     replace_all(10)  # fills the stock of spare cgroups
-    until(lambda: len(below(own.process.pid)) == 5)  # a zygote and its guard, a worker each
-    fds = supervisor.num_fds()
+    until(lambda: len(workers(own.process.pid)) == 3)
+    fds, family = supervisor.num_fds(), len(below(own.process.pid))
     replace_all(10)
-    until(lambda: supervisor.num_fds() <= fds and len(below(own.process.pid)) == 5)
+    until(lambda: supervisor.num_fds() <= fds and len(below(own.process.pid)) <= family)
