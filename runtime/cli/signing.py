@@ -54,7 +54,7 @@ class Signer:
             [
                 method,
                 urllib.parse.quote(path, safe="/~"),
-                "&".join(sorted(query.split("&"))),
+                _canonical(query),
                 *(f"{name}:{' '.join(signed[name].split())}" for name in sorted(signed)),
                 "",
                 names,
@@ -71,3 +71,12 @@ class Signer:
             f"{_ALGORITHM} Credential={self.key_id}/{scope}, SignedHeaders={names}, Signature={signature}"
         )
         return signed
+
+
+def _canonical(query: str) -> str:
+    pairs = sorted(tuple(map(_encoded, pair.partition("=")[::2])) for pair in query.split("&") if pair)
+    return "&".join(f"{name}={value}" for name, value in pairs)
+
+
+def _encoded(text: str) -> str:
+    return urllib.parse.quote(urllib.parse.unquote_to_bytes(text), safe="-_.~")
