@@ -4,8 +4,8 @@ The rules, in the order in which they meet a call:
 
 - A worker serves only calls of the key it was made for (version, code hash, configuration generation, tenant).
 - An idle worker is taken most recently used first, so that the tail grows old and can be reaped.
-- Without an idle worker one is started for the call, and the call takes whichever comes first, the new worker or
-  one that frees up; the surplus worker stays as a spare.
+- Without an idle worker one is started for the call, unless a busy one will be free sooner (see ``scaler``); the call
+  takes whichever comes first, the new worker or one that frees up; the surplus worker stays as a spare.
 - Without room on the host, idle workers are evicted, longest idle first; without any to evict the call is refused.
   Nothing queues for ever.
 - A start that fails ends the call that waited longest: it is the one the worker was for.
@@ -22,17 +22,21 @@ from pathlib import Path
 
 from runtime import errors, model, observer
 from runtime.pool import call as calls
-from runtime.pool import process, slot, worker
+from runtime.pool import process, scaler, slot, worker
 
 NO_ROOM = "ConcurrentInvocationLimitExceeded"
 FREEZE_AFTER_S = 0.05
 """How long a worker idles before it is frozen: one that is called again at once is not worth two signals."""
 
 
+START_S = 0.01
+"""How long a start is taken to last before one was measured."""
+
+
 class _Group:
     """The workers and the waiting calls of one key."""
 
-    __slots__ = ("idle", "key", "retired", "starting", "version", "waiting", "workers")
+    __slots__ = ("busy", "idle", "key", "patience", "retired", "service", "starting", "version", "waiting", "workers")
 
     def __init__(self, key: model.WorkerKey, version: model.Version) -> None:
         self.key = key
@@ -41,7 +45,12 @@ class _Group:
         self.waiting: deque[calls.Call] = deque()
         self.workers: set[worker.Worker] = set()
         self.starting = 0
+        self.busy = 0
         self.retired = False
+        self.service = scaler.Average()
+        """How long a call takes, in seconds."""
+        self.patience: asyncio.TimerHandle | None = None
+        """Wakes when the call that waits longest has waited for as long as a start takes."""
 
     def next_call(self) -> calls.Call | None:
         """Take the call that waited longest and is still wanted."""
@@ -72,6 +81,8 @@ class Pool:
         self._idle_ttl_s = idle_ttl_s
         self._init_timeout_s = init_timeout_s
         self._observer = listener
+        self._clock = clock
+        self._start_time = scaler.Average(START_S)
         self._around = worker.Surroundings(
             loop=self._loop,
             launcher=launcher,
@@ -175,13 +186,17 @@ class Pool:
         """Give a new worker the call that waited longest, or keep it as a spare."""
         group = self._groups[ready.key]
         group.starting -= 1
+        self._start_time.add(ready.phases.fork + ready.phases.init)
         self._observer.worker_started(ready.version, model.StartKind.PLAIN, ready.phases)
         self._use(group, ready)
 
     def worker_finished(self, free: worker.Worker) -> None:
         """Give a freed worker the call that waited longest, or let it idle."""
+        group = self._groups[free.key]
+        group.busy -= 1
+        group.service.add(free.last_s)
         if free.slot.state is slot.State.IDLE:
-            self._use(self._groups[free.key], free)
+            self._use(group, free)
         self._note_quiet()
 
     def worker_unstarted(self, failed: worker.Worker, failure: worker.Failure) -> None:
@@ -199,6 +214,12 @@ class Pool:
             failed.settle(call, failure)
         self._start_for_waiting(group)
         self._note_quiet()
+
+    def worker_failed(self, failed: worker.Worker) -> None:
+        """Note that a call ended together with its worker: those who wait cannot hope for it."""
+        group = self._groups[failed.key]
+        group.busy -= 1
+        self._start_for_waiting(group)
 
     def worker_lost(self, lost: worker.Worker) -> None:
         """Never give an idle worker that was killed, or died, to anyone."""
@@ -229,6 +250,8 @@ class Pool:
     def _drop_if_empty(self, group: _Group) -> None:
         if not group.workers and not group.waiting and self._groups.get(group.key) is group:
             del self._groups[group.key]
+            if group.patience is not None:
+                group.patience.cancel()
             keys = self._functions[group.key.function_name]
             keys.discard(group.key)
             if not keys:
@@ -237,6 +260,7 @@ class Pool:
     def _use(self, group: _Group, free: worker.Worker) -> None:
         call = group.next_call()
         if call is not None:
+            group.busy += 1
             free.serve(call)
         elif group.retired:
             free.drain()
@@ -251,20 +275,42 @@ class Pool:
 
     def _serve(self, group: _Group, idle: worker.Worker, call: calls.Call) -> None:
         del self._idle_until[idle]
+        group.busy += 1
         idle.serve(call)
         if group.retired:
             idle.drain()
 
     def _start_for_waiting(self, group: _Group) -> None:
-        while group.starting < len(group.waiting):
-            if not self._launcher.has_room() and not self._evict():
-                self._refuse(group, errors.TooManyRequests(NO_ROOM, "The host has no memory for another worker."))
-                continue
-            try:
-                self._start(group, self._init_timeout_s)
-            except (errors.WorkerLost, OSError) as error:
-                self._refuse(group, error if isinstance(error, errors.WorkerLost) else errors.WorkerLost(str(error)))
+        start_s = self._start_time.value or START_S
+        overdue = self._clock() - start_s
+        count = scaler.starts(
+            waiting=len(group.waiting),
+            overdue=sum(1 for _ in itertools.takewhile(lambda call: call.arrived <= overdue, group.waiting)),
+            starting=group.starting,
+            busy=group.busy,
+            service_s=group.service.value,
+            start_s=start_s,
+        )
+        for _ in range(count):
+            self._start_one(group)
+        if group.patience is None and len(group.waiting) > group.starting:
+            group.patience = self._loop.call_later(start_s, self._patience_ended, group)
         self._drop_if_empty(group)
+
+    def _patience_ended(self, group: _Group) -> None:
+        group.patience = None
+        if self._groups.get(group.key) is group:
+            self._start_for_waiting(group)
+
+    def _start_one(self, group: _Group) -> None:
+        """Start a worker, or refuse the call that waited longest."""
+        if not self._launcher.has_room() and not self._evict():
+            self._refuse(group, errors.TooManyRequests(NO_ROOM, "The host has no memory for another worker."))
+            return
+        try:
+            self._start(group, self._init_timeout_s)
+        except (errors.WorkerLost, OSError) as error:
+            self._refuse(group, error if isinstance(error, errors.WorkerLost) else errors.WorkerLost(str(error)))
 
     def _start(self, group: _Group, init_limit_s: float) -> None:
         started = worker.Worker(self._around, next(self._ids), group.key, group.version, init_limit_s)

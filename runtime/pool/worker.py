@@ -42,6 +42,9 @@ class Owner(Protocol):
     def worker_unstarted(self, worker: "Worker", failure: "Failure") -> None:
         """Hear that it never became ready."""
 
+    def worker_failed(self, worker: "Worker") -> None:
+        """Hear that the call it served ended, and it with the call."""
+
     def worker_lost(self, worker: "Worker") -> None:
         """Hear that it was idle and had to be killed."""
 
@@ -110,6 +113,7 @@ class Worker:
         "init_limit_s",
         "init_s",
         "key",
+        "last_s",
         "phases",
         "slot",
         "stream",
@@ -137,6 +141,8 @@ class Worker:
         self._asked = self._confined = around.clock()
         self._started_call = 0.0
         self._streamed = 0
+        self.last_s = 0.0
+        """How long its last call took."""
         ours, theirs = link.pipes()
         self._link = link.Link(around.loop, ours, self._heard, self._logged, self._broken)
         try:
@@ -365,6 +371,7 @@ class Worker:
         self._link.drain_log()
         document = fault.document(call.invocation.request_id)
         call, outcome = self._conclude(fault.status, document, "application/json", fault.error_type, fault)
+        self._around.owner.worker_failed(self)
         call.on_outcome(outcome)
 
     def _conclude(
@@ -382,6 +389,7 @@ class Worker:
         duration = self._around.clock() - self._started_call
         if status is model.Status.TIMEOUT:
             duration = self.version.timeout_s
+        self.last_s = duration
         cold = self._served == 1
         init_s = self.init_s if cold else None
         outcome = model.Outcome(

@@ -365,6 +365,7 @@ async def test_a_busy_worker_is_never_frozen(stage, monkeypatch):
     await first
     second = stage.submit()
     other = stage.submit()
+    await scripted.until(lambda: len(stage.actors) == 2)  # when its patience has ended
     await stage.ready(stage.actors[1])
     await stage.answer(stage.actors[1])
     await other
@@ -412,3 +413,45 @@ async def test_an_idle_worker_that_ends_is_gone_at_once(stage):
     await scripted.until(lambda: actor.killed)
     assert stage.pool.statistics()["idle"] == 0
     actor.response_fd = os.open("/dev/null", os.O_RDONLY)
+
+
+async def test_a_fast_function_gets_no_second_worker_while_the_first_is_as_quick_as_a_start(stage):
+    first = stage.submit()
+    await stage.ready(stage.actors[0])
+    await stage.answer(stage.actors[0])
+    await first
+    calls = [stage.submit() for _ in range(3)]
+    for _ in calls:
+        await stage.answer(stage.actors[0])
+    for call in calls:
+        await call
+    assert len(stage.actors) == 1
+
+
+async def test_a_call_that_waited_as_long_as_a_start_takes_gets_a_worker_of_its_own(stage):
+    first = stage.submit()
+    await stage.ready(stage.actors[0])
+    await stage.answer(stage.actors[0])
+    await first
+    stage.submit()
+    waiting = stage.submit()
+    assert len(stage.actors) == 1
+    await scripted.until(lambda: len(stage.actors) == 2)
+    await stage.ready(stage.actors[1])
+    await stage.answer(stage.actors[1])
+    await waiting
+
+
+async def test_calls_that_waited_for_a_worker_that_died_get_another_at_once(stage):
+    first = stage.submit()
+    await stage.ready(stage.actors[0])
+    await stage.answer(stage.actors[0])
+    await first
+    dying, waiting = stage.submit(), stage.submit()
+    await stage.request(stage.actors[0])
+    stage.actors[0].exit(256)
+    assert (await dying).error_type == "Runtime.ExitError"
+    assert len(stage.actors) == 2
+    await stage.ready(stage.actors[1])
+    await stage.answer(stage.actors[1])
+    await waiting

@@ -1,0 +1,35 @@
+"""How many workers to start for the calls that wait. Pure.
+
+A start costs some milliseconds of the machine's time; a worker that is busy with a call of a tenth of that will be
+free before a new one is ready. To start one for every call that finds none idle makes a burst feed itself: the starts
+take the processor from the workers, so that more calls find none idle. So a call first waits as long as a start would
+take, where the busy workers can be expected to serve it by then; after that it gets a start whatever was expected.
+"""
+
+
+def starts(*, waiting: int, overdue: int, starting: int, busy: int, service_s: float | None, start_s: float) -> int:
+    """Return how many workers to start now.
+
+    Of ``waiting`` calls, ``overdue`` have waited for ``start_s`` or longer; ``starting`` workers are on their way, and
+    ``busy`` ones take ``service_s`` for a call (None: not known yet).
+    """
+    missing = waiting - starting
+    if missing <= 0:
+        return 0
+    if not busy or service_s is None:
+        return missing
+    served_soon = int(busy * start_s / max(service_s, 1e-6))
+    return max(missing - served_soon, min(overdue, missing), 0)
+
+
+class Average:
+    """A mean that forgets: each new value weighs an eighth."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: float | None = None) -> None:
+        self.value = value
+
+    def add(self, sample: float) -> None:
+        """Take a sample."""
+        self.value = sample if self.value is None else self.value + (sample - self.value) / 8

@@ -1,0 +1,50 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.pool import scaler
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ({"waiting": 20}, 20),  # a burst on a cold function: a worker for each
+        ({"waiting": 20, "starting": 20}, 0),
+        ({"waiting": 3, "starting": 1}, 2),
+        ({"waiting": 1, "busy": 1}, 1),  # how long a call takes is not known yet
+        ({"waiting": 1, "busy": 1, "service_s": 0.3}, 1),  # a slow function: its worker will not be free soon
+        ({"waiting": 10, "busy": 1, "service_s": 0.001}, 0),  # a fast one serves ten calls while one would start
+        ({"waiting": 25, "busy": 1, "service_s": 0.001}, 15),
+        ({"waiting": 10, "busy": 1, "service_s": 0.001, "overdue": 2}, 2),  # the patience of two has ended
+        ({"waiting": 10, "busy": 1, "service_s": 0.001, "overdue": 9, "starting": 4}, 6),
+        ({"waiting": 1, "busy": 1, "service_s": 0.0}, 0),
+    ],
+)
+def test_the_number_of_starts(state, expected):
+    full = {"overdue": 0, "starting": 0, "busy": 0, "service_s": None, "start_s": 0.01, **state}
+    assert scaler.starts(**full) == expected
+
+
+@given(
+    st.integers(0, 2000),
+    st.integers(0, 2000),
+    st.integers(0, 2000),
+    st.integers(0, 1000),
+    st.none() | st.floats(0, 900),
+    st.floats(0.001, 10),
+)
+def test_never_more_than_are_missing_and_never_fewer_than_are_overdue(waiting, overdue, starting, busy, service, start):
+    overdue = min(overdue, waiting)
+    count = scaler.starts(
+        waiting=waiting, overdue=overdue, starting=starting, busy=busy, service_s=service, start_s=start
+    )
+    missing = max(0, waiting - starting)
+    assert min(overdue, missing) <= count <= missing
+
+
+def test_an_average_begins_with_its_first_sample_and_follows():
+    mean = scaler.Average()
+    mean.add(8.0)
+    assert mean.value == 8.0
+    mean.add(16.0)
+    assert mean.value == 9.0
