@@ -63,6 +63,9 @@ _MEMORY_SHARE = 0.8
 """Of the host's memory, what may be in use before no more workers are started, where nothing else is set."""
 _MB = 1024 * 1024
 _FUNCTIONS = "/2015-03-31/functions"
+_FUNCTIONS_CONNECTIONS = 4096
+_FUNCTIONS_BYTES = 256 * _MB
+"""Connections that functions may have to the API, and the bytes of their requests at once."""
 
 
 def main(settings: config.Settings, examples: Sequence[Mapping[str, Any]], announce: Announce) -> int:
@@ -147,6 +150,7 @@ class _Supervisor:
             limits = server.Limits(body_limit=refusals.body_limit)
             http = server.Server(application, limits, refusal=refusals.of)
             self._up.push_async_callback(http.close)
+            self._serve_functions(front.Front(invoke, api, {}, self._spawn, door=keeper.functions()), network)
             await _deploy(examples, api)
             for runtime in settings.preload_interpreters:
                 await forks.preload(runtime)
@@ -229,7 +233,7 @@ class _Supervisor:
             skip={**report.skip, **network.skip},
             sdk=str(packages),
             region=settings.region,
-            extra_environment=keeper.environment,
+            extra_environment=lambda version: keeper.environment(version, network.api_url),
             host_memory_bytes=settings.pool.host_memory_mb * _MB or int(psutil.virtual_memory().total * _MEMORY_SHARE),
         )
         workers = pool.Pool(
@@ -242,6 +246,16 @@ class _Supervisor:
         )
         self._up.push_async_callback(workers.close)
         return workers
+
+    def _serve_functions(self, application: front.Front, network: modes.Network) -> None:
+        """Let functions reach the API, each with credentials of its own, where its network has a door to it."""
+        limits = server.Limits(
+            body_limit=refusals.body_limit, bytes_in_flight=_FUNCTIONS_BYTES, connections=_FUNCTIONS_CONNECTIONS
+        )
+        http = server.Server(application, limits, refusal=refusals.of)
+        self._up.push_async_callback(http.close)
+        doors = network.doors
+        doors.serve(lambda accepted, door: self._spawn(http.adopt(accepted, door, doors.most)))
 
     async def _drain(self, http: server.Server, workers: pool.Pool, stop: "_Signals") -> None:
         """Let what is in flight finish, until the time is up or a second signal comes."""

@@ -7,7 +7,9 @@ function that gets an ``Exchange`` (``http``) and answers it whenever it likes. 
 import asyncio
 import contextlib
 import os
+import socket
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +40,7 @@ class Server:
         self._listeners: list[asyncio.Server] = []
         self._port: int | None = None
         self._sockets: list[tuple[Path, int]] = []
+        self._adopted: weakref.WeakKeyDictionary[socket.socket, set[answers.Answers]] = weakref.WeakKeyDictionary()
 
     async def listen(self, host: str, port: int) -> None:
         """Accept connections on a TCP port; 0 takes a free one. Raise OSError when it is taken."""
@@ -50,6 +53,22 @@ class Server:
         listener = await self._shared.loop.create_unix_server(self._protocol, str(path), backlog=_BACKLOG)
         self._listeners.append(listener)
         self._sockets.append((path, path.stat().st_ino))  # noqa: ASYNC240 - once, at the start
+
+    async def adopt(self, accepted: socket.socket, door: socket.socket, most: int) -> None:
+        """Serve a connection that somebody else accepted, unless ``most`` are open that came through the same door."""
+        known = self._adopted.setdefault(door, set())
+        if len(known) >= most:
+            known &= self._shared.connections
+        if len(known) >= most:
+            accepted.close()
+            return
+        try:
+            accepted.setblocking(False)
+            _, protocol = await self._shared.loop.connect_accepted_socket(self._protocol, accepted)
+        except OSError:
+            accepted.close()
+        else:
+            known.add(protocol)
 
     @property
     def port(self) -> int:

@@ -9,6 +9,7 @@ import dataclasses
 import os
 import shutil
 import signal
+import socket
 import tempfile
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -115,7 +116,7 @@ class Holdings:
 class Holding:
     """What one worker holds."""
 
-    __slots__ = ("_owner", "_pid", "_pidfd", "_version", "folder", "group", "image", "netns_fd", "uid")
+    __slots__ = ("_door", "_owner", "_pid", "_pidfd", "_version", "folder", "group", "image", "netns_fd", "uid")
 
     def __init__(self, owner: Holdings, version: model.Version, uid: int, group: cgroups.Group) -> None:
         self._owner = owner
@@ -127,6 +128,7 @@ class Holding:
         self.image: loop_image.Image | None = None
         self.folder: str | None = None
         self.netns_fd: int | None = None
+        self._door: socket.socket | None = None
 
     @property
     def function_name(self) -> str:
@@ -136,8 +138,8 @@ class Holding:
     def furnish(self, then: Callable[[], None]) -> None:
         """Get a network and a /tmp, and call ``then``: at once, or as soon as they are there."""
 
-        def use(netns_fd: int | None) -> None:
-            self.netns_fd = netns_fd
+        def use(netns_fd: int | None, door: socket.socket | None) -> None:
+            self.netns_fd, self._door = netns_fd, door
             self._get_tmp(then)
 
         self._owner.sources.network.take(use)
@@ -200,6 +202,9 @@ class Holding:
         """Give all of it back; once, when the worker is gone."""
         self.settle()
         self._pidfd = -1
+        if self._door is not None:
+            self._owner.sources.network.doors.shut(self._door)
+            self._door = None
         if self._pid and self._owner.watch is not None:
             self._owner.watch.forget(self._pid)
         self._owner.give_back(self)

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from runtime.pool import kernel
-from runtime.pool.network import netns
+from runtime.pool.network import door, doors, netns
 
 pytestmark = [
     pytest.mark.root,
@@ -62,28 +62,71 @@ def reach_out():
 
 async def test_each_worker_gets_a_namespace_of_its_own(namespaces):
     await until(lambda: namespaces.ready == 3)
-    taken = [namespaces.take() for _ in range(3)]
-    inodes = {os.fstat(fd).st_ino for fd in taken}
+    taken = []
+    for _ in range(3):
+        namespaces.take(taken.append)
+    inodes = {os.fstat(one.fd).st_ino for one in taken}
     assert len(inodes) == 3
     assert own() not in inodes
-    for fd in taken:
-        os.close(fd)
+    for one in taken:
+        one.discard()
     await until(lambda: namespaces.ready == 3)
 
 
 async def test_it_has_a_loopback_that_is_up_and_nothing_else(namespaces):
     await until(lambda: namespaces.ready)
-    fd = namespaces.take()
+    taken = []
+    namespaces.take(taken.append)
+    fd = taken[0].fd
     assert inside(fd, socket.if_nameindex) == [(1, "lo")]
     assert inside(fd, talk_to_oneself)
     assert inside(fd, reach_out) == 101  # ENETUNREACH
-    os.close(fd)
+    taken[0].discard()
 
 
-async def test_none_is_told_where_none_is_ready():
+async def test_who_finds_none_ready_gets_the_next_one():
     namespaces = netns.Namespaces(ready=0)
-    assert namespaces.take() is None
+    taken = []
+    namespaces.take(taken.append)
+    await until(lambda: taken)
+    taken[0].discard()
     namespaces.close()
+
+
+async def test_the_door_of_a_namespace_is_reached_from_within_and_from_nowhere_else(namespaces):
+    taken, welcomed = [], []
+    for _ in range(2):
+        namespaces.take(taken.append)
+    await until(lambda: len(taken) == 2)
+    at = doors.Doors(most=8)
+    for one in taken:
+        at.open(one.door)
+    at.serve(lambda accepted, through: welcomed.append((accepted, through)))
+
+    def knock():
+        with socket.create_connection(("127.0.0.1", door.API_PORT), 5) as client:
+            client.sendall(b"hello")
+            return client.recv(5)
+
+    calling = asyncio.get_running_loop().run_in_executor(None, inside, taken[1].fd, knock)
+    await until(lambda: welcomed)
+    accepted, through = welcomed.pop()
+    assert through is taken[1].door
+    with accepted:
+        accepted.sendall(b"world")
+        assert await calling == b"world"
+    at.shut(taken[1].door)
+    assert inside(taken[1].fd, refused)
+    at.close()
+    assert inside(taken[0].fd, refused)
+    assert not welcomed
+    for one in taken:
+        one.discard()
+
+
+def refused():
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", door.API_PORT)) == 111  # ECONNREFUSED
 
 
 def test_without_privilege_it_says_so():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runtime import errors
-from runtime.pool.network import modes, nftables, pasta
+from runtime.pool.network import door, modes, nftables, pasta
 
 UIDS = range(1_950_000_000, 1_950_000_010)
 
@@ -30,12 +30,14 @@ class Fake:
 
     def __init__(self, *arguments):
         self.closed = False
+        self.door = door.listen("127.0.0.1", 0)
 
     def take(self, use):
         use(OSError("the router is gone"))
 
     def close(self):
         self.closed = True
+        self.door.close()
 
 
 def lacking(message):
@@ -63,6 +65,8 @@ async def test_egress_is_by_a_router_where_there_is_one(machine):
     assert isinstance(network, modes.Routed)
     assert (network.mode, network.skip, network.user_namespace) == ("egress", {}, None)
     assert network.resolv_conf == "/run/systemd/resolve/resolv.conf"
+    assert network.api_url == "http://198.19.255.254:3001"
+    network.close()
 
 
 async def test_else_root_has_rules_on_uids_and_says_that_the_network_is_shared(machine):
@@ -70,15 +74,21 @@ async def test_else_root_has_rules_on_uids_and_says_that_the_network_is_shared(m
     network = modes.open_network("egress", uids=UIDS)
     assert network.mode == "egress"
     assert "no pasta" in network.skip["network"]
+    assert not network.open_to_host
+    network.close()
 
 
 async def test_who_is_not_root_has_a_router_or_nothing(machine):
     machine(router=True, rules=True, root=False)
-    assert modes.open_network("auto", uids=UIDS).user_namespace == 7
+    network = modes.open_network("auto", uids=UIDS)
+    assert network.user_namespace == 7
+    network.close()
     machine(router=False, rules=True, root=False)
     network = modes.open_network("auto", uids=UIDS)
     assert network.mode == "none"
     assert "no pasta" in network.how
+    assert network.api_url is None
+    network.close()
 
 
 async def test_what_cannot_be_enforced_is_refused(machine):
@@ -90,8 +100,10 @@ async def test_what_cannot_be_enforced_is_refused(machine):
 async def test_a_router_that_is_gone_leaves_a_worker_without_network(machine):
     machine(router=True, rules=False)
     given = []
-    modes.open_network("egress", uids=UIDS).take(given.append)
-    assert given == [None], "the worker makes an empty namespace of its own"
+    network = modes.open_network("egress", uids=UIDS)
+    network.take(lambda *taken: given.append(taken))
+    assert given == [(None, None)], "the worker makes an empty namespace of its own"
+    network.close()
 
 
 async def test_the_servers_own_port_is_never_allowed(machine):
@@ -104,21 +116,19 @@ async def test_mode_host_is_told_in_every_order():
     network = modes.open_network("host", uids=UIDS)
     assert network.mode == "host"
     assert network.skip.keys() == {"network"}
+    assert network.open_to_host
     network.close()
 
 
 @marked
 async def test_mode_none_gives_namespaces_made_ahead():
     network = modes.open_network("none", uids=UIDS)
-    given = []
-
-    def ready():
-        network.take(given.append)
-        return given.pop()
-
+    taken = asyncio.get_running_loop().create_future()
+    network.take(lambda *given: taken.set_result(given))
     async with asyncio.timeout(20):
-        while (fd := ready()) is None:
-            await asyncio.sleep(0.001)
+        fd, api = await taken
+    assert f"http://127.0.0.1:{api.getsockname()[1]}" == network.api_url
+    network.doors.shut(api)
     os.close(fd)
     network.close()
 
@@ -141,7 +151,7 @@ async def test_this_machine_has_a_router():
     network = modes.open_network("egress", uids=UIDS)
     assert isinstance(network, modes.Routed)
     taken = asyncio.get_running_loop().create_future()
-    network.take(taken.set_result)
+    network.take(lambda fd, _: taken.set_result(fd))
     async with asyncio.timeout(20):
         os.close(await taken)
     assert network.alive()

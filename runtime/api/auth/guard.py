@@ -67,9 +67,12 @@ class Guard:
         """Return the gate of what functions reach: whoever comes must sign, whatever the settings say."""
         return self._gate(pages.Rules(self._settings.auth, self._site, signed=True))
 
-    def environment(self, version: model.Version) -> dict[str, str]:
-        """Return credentials of a function's own, as environment variables."""
-        return self._sessions.issue(version)
+    def environment(self, version: model.Version, api_url: str | None) -> dict[str, str]:
+        """Return credentials of a function's own as environment variables, and where it reaches the API, if it does."""
+        found = self._sessions.issue(version)
+        if api_url is not None:
+            found["AWS_ENDPOINT_URL_LAMBDA"] = api_url
+        return found
 
     def notice(self) -> str:
         """Return one line for the start: who may call."""

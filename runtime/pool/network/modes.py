@@ -1,16 +1,19 @@
 """The network modes of workers behind one port: what a worker is given, and what of the sandbox it goes without."""
 
 import os
+import socket
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from runtime import errors
-from runtime.pool.network import netns, nftables, pasta, reach
+from runtime.pool.network import door, doors, netns, nftables, pasta, reach, router
 
-Use = Callable[[int | None], None]
-"""Takes the descriptor of a network namespace, its to close; None: the worker makes one, or stays where it is."""
+Use = Callable[[int | None, socket.socket | None], None]
+"""Takes the descriptor of a network namespace, its to close; None: the worker makes one, or stays where it is. And the
+door of this worker alone, one of ``Network.doors``, to be shut when the worker is gone."""
 
-
+_DOOR_MOST, _SHARED_DOOR_MOST = 128, 2048
+"""Connections through the door of one worker, and through one that all workers share."""
 _RESOLV_CONF = "/etc/resolv.conf"
 
 
@@ -28,6 +31,12 @@ class Network(Protocol):
 
     resolv_conf: str
     """Path of the file that workers are to see as /etc/resolv.conf."""
+    doors: doors.Doors
+    """Where functions come in to the API."""
+    api_url: str | None
+    """What leads there from within; None: nothing does."""
+    open_to_host: bool
+    """Whether functions reach this machine's services, the API for its users among them."""
 
     def take(self, use: Use) -> None:
         """Give ``use`` what a worker needs, now or soon; on the event loop. Raises nothing: see ``alive``."""
@@ -45,16 +54,30 @@ class Empty:
     mode = "none"
     user_namespace: int | None = None
     resolv_conf = _RESOLV_CONF
+    open_to_host = False
 
     def __init__(self, *, root: bool, how: str = "") -> None:
         self.how = how or "functions have no network"
         self.skip: dict[str, str] = {}
         # A worker of an unprivileged zygote makes its own: only from within can its namespaces be joined.
         self._spares = netns.Namespaces() if root else None
+        self.doors = doors.Doors(_DOOR_MOST)
+        self.api_url = _url("127.0.0.1", door.API_PORT) if root else None
 
     def take(self, use: Use) -> None:
-        """Give a namespace that was made ahead, if there is one."""
-        use(self._spares.take() if self._spares else None)
+        """Give a namespace that was made ahead, if any is."""
+
+        def give(made: netns.Namespace | OSError) -> None:
+            if isinstance(made, OSError):
+                use(None, None)
+            else:
+                self.doors.open(made.door)
+                use(made.fd, made.door)
+
+        if self._spares:
+            self._spares.take(give)
+        else:
+            use(None, None)
 
     def alive(self) -> bool:
         """Return True."""
@@ -64,6 +87,7 @@ class Empty:
         """Let go of what was made ahead."""
         if self._spares:
             self._spares.close()
+        self.doors.close()
 
 
 class Shared:
@@ -72,15 +96,19 @@ class Shared:
     user_namespace: int | None = None
     resolv_conf = _RESOLV_CONF
 
-    def __init__(self, rules: nftables.Egress | None = None, how: str = "") -> None:
+    def __init__(self, api: socket.socket, rules: nftables.Egress | None = None, how: str = "") -> None:
         self.mode = "egress" if rules else "host"
         self.how = how or ("functions are in the host's network, held by nftables" if rules else "no limits")
         self.skip = {"network": f"network mode {self.mode}: {self.how}"}
+        self.open_to_host = rules is None
+        self.doors = doors.Doors(_SHARED_DOOR_MOST)
+        self.doors.open(api)
+        self.api_url: str | None = _url(*api.getsockname())
         self._rules = rules
 
     def take(self, use: Use) -> None:
         """Give nothing: the worker stays where it is."""
-        use(None)
+        use(None, None)
 
     def alive(self) -> bool:
         """Return True."""
@@ -90,23 +118,28 @@ class Shared:
         """Remove the rules."""
         if self._rules:
             self._rules.close()
+        self.doors.close()
 
 
 class Routed:
     """Mode egress by a router: each worker has a namespace of its own with a way to the Internet."""
 
     mode = "egress"
+    open_to_host = False
 
-    def __init__(self, router: pasta.Egress, *, root: bool) -> None:
+    def __init__(self, egress: pasta.Egress, *, root: bool) -> None:
         self.how = "functions reach the Internet through pasta, held by nftables"
         self.skip: dict[str, str] = {}
-        self.user_namespace: int | None = None if root else router.user_namespace
-        self.resolv_conf = str(router.resolv_conf)
-        self._router = router
+        self.user_namespace: int | None = None if root else egress.user_namespace
+        self.resolv_conf = str(egress.resolv_conf)
+        self.doors = doors.Doors(_SHARED_DOOR_MOST)
+        self.doors.open(egress.door)
+        self.api_url: str | None = _url(router.GATEWAY, door.API_PORT)
+        self._router = egress
 
     def take(self, use: Use) -> None:
         """Give a namespace; None, and so no network, where the router is gone."""
-        self._router.take(lambda made: use(None if isinstance(made, OSError) else made))
+        self._router.take(lambda made: use(None if isinstance(made, OSError) else made, None))
 
     def alive(self) -> bool:
         """Return whether the router runs."""
@@ -114,6 +147,7 @@ class Routed:
 
     def close(self) -> None:
         """End the router."""
+        self.doors.close()
         self._router.close()
 
 
@@ -126,7 +160,7 @@ def open_network(mode: str, *, uids: range, allowed: Sequence[str] = (), api_por
     """
     root = os.geteuid() == 0
     if mode == "host":
-        return Shared()
+        return Shared(door.listen("127.0.0.1", 0))
     if mode == "none":
         return Empty(root=root)
     entries = nftables.resolve(allowed)
@@ -146,8 +180,14 @@ def _egress(uids: range, entries: Sequence[reach.Allowed], *, root: bool) -> Net
     except errors.IsolationError as by_router:
         if not root:
             raise
+        api = door.listen("127.0.0.1", 0)
         try:
-            rules = nftables.Egress(uids, entries)
+            rules = nftables.Egress(uids, [*entries, reach.allowed(*api.getsockname())])
         except errors.IsolationError as by_rules:
+            api.close()
             raise errors.IsolationError(f"{by_rules.message}; nor by a router: {by_router.message}") from by_rules
-        return Shared(rules, f"functions are in the host's network, held by nftables ({by_router.message})")
+        return Shared(api, rules, f"functions are in the host's network, held by nftables ({by_router.message})")
+
+
+def _url(address: str, port: int) -> str:
+    return f"http://{address}:{port}"

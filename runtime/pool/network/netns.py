@@ -6,15 +6,31 @@ whatever a function left in it, when the last process in it is gone.
 
 import concurrent.futures
 import os
+import socket
+from collections.abc import Callable
+from typing import NamedTuple
 
 from runtime.pool import kernel, spares
-from runtime.pool.network import netlink
+from runtime.pool.network import door, netlink
 
 READY = 16
 
 
-def make() -> int:
-    """Return a descriptor of a new network namespace whose loopback is up. Raises OSError.
+class Namespace(NamedTuple):
+    """A network namespace that nobody uses yet."""
+
+    fd: int
+    door: socket.socket
+    """To the API, on its loopback."""
+
+    def discard(self) -> None:
+        """Let go of it."""
+        os.close(self.fd)
+        self.door.close()
+
+
+def make() -> Namespace:
+    """Return a new network namespace whose loopback is up. Raises OSError.
 
     The calling thread leaves its namespace for a moment, so this belongs into a thread that does nothing else.
     """
@@ -24,7 +40,8 @@ def make() -> int:
         try:
             with netlink.Netlink() as inside:
                 inside.raise_link("lo")  # without it not even 127.0.0.1 answers
-            return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            api = door.listen("127.0.0.1", door.API_PORT)
+            return Namespace(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC), api)
         finally:
             kernel.setns(home, kernel.CLONE_NEWNET)
     finally:
@@ -38,8 +55,8 @@ class Namespaces:
         """Raise OSError, saying why, where namespaces cannot be made."""
         # One thread for all: it is in a foreign namespace while it makes one.
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="netns")
-        os.close(self._thread.submit(make).result())
-        self._spares = spares.Spares(make, os.close, ready=ready, makers=self._thread, breakers=self._thread)
+        self._thread.submit(make).result().discard()
+        self._spares = spares.Spares(make, Namespace.discard, ready=ready, makers=self._thread, breakers=self._thread)
         self._spares.fill()
 
     @property
@@ -47,9 +64,9 @@ class Namespaces:
         """Return how many can be taken."""
         return self._spares.ready
 
-    def take(self) -> int | None:
-        """Return a descriptor, the caller's to close; None where none is ready: the worker then makes its own."""
-        return self._spares.take_nowait()
+    def take(self, use: Callable[[Namespace | OSError], None]) -> None:
+        """Give ``use`` a namespace, its to close, or an OSError: now, or as soon as one is made."""
+        self._spares.take(use)
 
     def close(self) -> None:
         """Let go of the spares."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from runtime import errors
 from runtime.pool import spares
-from runtime.pool.network import nftables, reach, router, rules
+from runtime.pool.network import door, nftables, reach, router, rules
 
 READY = 4
 
@@ -29,6 +29,7 @@ from runtime.pool.network import router
 router.main(sys.argv[2:])
 """
 _TIMEOUT_S = 20.0
+_READY_FDS = 2
 
 
 class Egress:
@@ -37,13 +38,17 @@ class Egress:
     user_namespace: int
     """A descriptor. Who is not root can join the network namespaces only from within this one, as its root: so a
     zygote of mode "user" joins it instead of making one. It maps 0 to the uid of this process."""
+    door: socket.socket
+    """Listens on the router, where functions reach the API."""
 
     def __init__(self, allowed: Sequence[reach.Allowed] = (), *, ready: int = READY) -> None:
         """Start the router; blocks for a tenth of a second. Raises IsolationError with cause and cure."""
         if not router.has_way_out():
             raise errors.IsolationError("this machine has no default route for IPv4")
         self.resolv_conf, servers = resolver()
-        ruleset = rules.router("hotfork", router.WIRES, [*_reachable(allowed), *servers], nftables.neighbours())
+        reachable = [*_reachable(allowed), *servers]
+        api = reach.allowed(router.GATEWAY, door.API_PORT)
+        ruleset = rules.router("hotfork", router.WIRES, reachable, nftables.neighbours(), api=api)
         self._lock = threading.Lock()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = ours
@@ -78,6 +83,7 @@ class Egress:
             self._spares.close()
             self._thread.shutdown(wait=True)
             os.close(self.user_namespace)
+            self.door.close()
         self._control.close()
         self._process.kill()
         self._process.wait()
@@ -85,13 +91,15 @@ class Egress:
     def _begin(self, ruleset: str) -> None:
         try:
             self._control.sendall(ruleset.encode())
-            answer, fds, _, _ = socket.recv_fds(self._control, router.PACKET_LIMIT, 1)
+            answer, fds, _, _ = socket.recv_fds(self._control, router.PACKET_LIMIT, 2)
         except OSError as error:
             raise errors.IsolationError(f"the router for egress does not answer: {error}; {_CURE}") from error
-        if answer != b"ready" or not fds:
+        if answer != b"ready" or len(fds) != _READY_FDS:
             reason = answer.decode(errors="replace") or "it ended without a word"
             raise errors.IsolationError(f"the router for egress cannot be had: {reason}; {_CURE}")
         self.user_namespace = fds[0]
+        self.door = socket.socket(fileno=fds[1])
+        self.door.setblocking(False)
 
     def _make(self) -> int:
         with self._lock:

@@ -6,9 +6,9 @@ connects to the router, where nftables decides what passes. So a worker has a lo
 and neither forwarding nor firewall of the host have a part in it. One pasta takes 30 MB; a wire takes 0.6 ms.
 
 Spoken over a SOCK_SEQPACKET socket: first comes the ruleset, the answer is "ready" with the descriptor of the user
-namespace; then for each "wire" the answer is "ok" with the descriptor of a network namespace. An answer of any other
-kind is the reason of a failure. With the socket, or with the parent, everything ends: this is pid 1 of the pid
-namespace that pasta is in.
+namespace and that of the door on the router, where functions reach the API; then for each "wire" the answer is "ok"
+with the descriptor of a network namespace. An answer of any other kind is the reason of a failure. With the socket, or
+with the parent, everything ends: this is pid 1 of the pid namespace that pasta is in.
 """
 
 import itertools
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from runtime.pool import kernel
-from runtime.pool.network import netlink
+from runtime.pool.network import door, netlink
 
 WIRES = "hotfork"
 """What the names of the router's ends of wires begin with: nothing that an interface of the host could begin with,
@@ -32,7 +32,8 @@ because pasta names the way out after that."""
 
 PACKET_LIMIT = 1 << 16
 
-_GATEWAY = "198.19.255.254"
+GATEWAY = "198.19.255.254"
+"""The router, as functions see it."""
 _ADDRESSES = range(0xC6120001, 0xC612FFFF)
 """198.18.0.1 and up: of the network for benchmarks (RFC 2544), which nobody routes."""
 _PATIENCE_S = 5.0
@@ -90,14 +91,15 @@ class _Router:
         self._home = _own_namespace()
         with netlink.Netlink() as inside:
             inside.raise_link("lo")
-            inside.add_address("lo", _GATEWAY)
+            inside.add_address("lo", GATEWAY)
         Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
         subprocess.run([nft, "-f", "-"], input=ruleset, check=True, capture_output=True)  # noqa: S603 - our rules
         socket.send_fds(ours, [b"go"], [self._home])
         ours.close()
         _wait_for_way_out(pid)
         rights = os.open("/proc/self/ns/user", os.O_RDONLY | os.O_CLOEXEC)
-        socket.send_fds(control, [b"ready"], [rights])
+        with door.listen(GATEWAY, door.API_PORT) as api:
+            socket.send_fds(control, [b"ready"], [rights, api.fileno()])
         os.close(rights)
 
     def serve(self) -> None:
@@ -129,8 +131,8 @@ class _Router:
                 kernel.setns(fd, kernel.CLONE_NEWNET)
                 inside.raise_link("eth0")
                 inside.add_address("eth0", address)
-                inside.add_route("eth0", _GATEWAY)
-                inside.add_route("eth0", None, _GATEWAY)
+                inside.add_route("eth0", GATEWAY)
+                inside.add_route("eth0", None, GATEWAY)
         except BaseException:
             os.close(fd)
             raise

@@ -29,16 +29,19 @@ table inet {table} {{
 """
 
 
-def router(table: str, wires: str, entries: Sequence[reach.Allowed], neighbours: Sequence[str] = ()) -> str:
+def router(
+    table: str, wires: str, entries: Sequence[reach.Allowed], neighbours: Sequence[str] = (), *, api: reach.Allowed
+) -> str:
     """Return the ruleset of a namespace that routes for functions; their interfaces begin with ``wires``.
 
-    Functions reach what is allowed and nothing else: not each other, nor the router itself.
+    Functions reach what is allowed and nothing else: not each other, nor of the router itself anything but ``api``.
     """
     return f"""\
 table inet {table} {{
 {_sets(entries, neighbours)}
   chain input {{
     type filter hook input priority 0; policy accept;
+    iifname "{wires}*" ip daddr {api.address} tcp dport {api.port} accept
     iifname "{wires}*" goto refuse
   }}
   chain forward {{
