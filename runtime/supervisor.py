@@ -22,7 +22,7 @@ import secrets
 import shutil
 import signal
 import socket
-import uuid
+import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
@@ -32,7 +32,7 @@ import psutil
 import uvloop
 
 from runtime import config, errors, model
-from runtime.api import context, control, event_pages, front, invocations, pages, refusals, server, sources
+from runtime.api import context, control, event_pages, front, invocations, pages, refusals, request_ids, server, sources
 from runtime.api.auth import guard
 from runtime.invoke import admission, clients, configured, dead_letters, events, invoker
 from runtime.invoke.destinations import aws
@@ -61,6 +61,8 @@ _PACKAGES = ("runtime", "msgpack", "simplejson")
 """What a zygote imports of ours."""
 _MEMORY_SHARE = 0.8
 """Of the host's memory, what may be in use before no more workers are started, where nothing else is set."""
+_SWITCH_INTERVAL_S = 0.0005
+"""How long a thread (logs, stores) may keep the event loop from the interpreter; Python's default is ten times that."""
 _MB = 1024 * 1024
 _FUNCTIONS = "/2015-03-31/functions"
 _FUNCTIONS_CONNECTIONS = 4096
@@ -75,6 +77,7 @@ def main(settings: config.Settings, examples: Sequence[Mapping[str, Any]], annou
     HotforkError where the server cannot start.
     """
     _raise_descriptor_limit()
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             return runner.run(_Supervisor(settings).run(examples, announce))
@@ -198,7 +201,7 @@ class _Supervisor:
             aws.Sender(settings.region, settings.aws.endpoint_of),
             listener,
             events.Limits.of(settings),
-            new_request_id=lambda: str(uuid.uuid4()),
+            new_request_id=request_ids.new,
         )
         self._up.push_async_callback(queued.close)
         listener.metrics.watch(families.EVENTS_QUEUED, queued.depths)

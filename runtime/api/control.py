@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-import uuid
 from collections.abc import Callable, Mapping
 
 from runtime import errors
@@ -19,6 +18,7 @@ from runtime.api import (
     modes,
     permissions,
     replies,
+    request_ids,
     routes,
     shapes,
     tags,
@@ -76,7 +76,7 @@ class Api:
 
         No caller stands for one that may do all.
         """
-        request_id = str(uuid.uuid4())
+        request_id = request_ids.new()
         try:
             if raw_path.startswith(downloads.PREFIX):
                 return await self._download(method, raw_path, query)

@@ -4,12 +4,11 @@ import functools
 import json
 import logging
 import urllib.parse
-import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from runtime import errors
-from runtime.api import http, invocations, replies
+from runtime.api import http, invocations, replies, request_ids
 from runtime.api.auth import access, gate
 
 Reply: TypeAlias = tuple[int, Sequence[tuple[str, str]], bytes]
@@ -115,10 +114,10 @@ class Front:
         try:
             status, headers, body = await reply
         except errors.HotforkError as error:
-            status, headers, body = replies.of_error(error, str(uuid.uuid4()))
+            status, headers, body = replies.of_error(error, request_ids.new())
         except Exception:  # noqa: BLE001 - one request's bug is not the server's end
             _log.exception("%s %s failed", exchange.method, exchange.path)
-            status, headers, body = replies.of_error(errors.ServiceFault(), str(uuid.uuid4()))
+            status, headers, body = replies.of_error(errors.ServiceFault(), request_ids.new())
         if not exchange.disconnected:
             exchange.respond(status, headers, body)
 

@@ -7,11 +7,10 @@ type, the log type, the client context and the tenant in headers, the qualifier 
 import base64
 import functools
 import urllib.parse
-import uuid
 from collections.abc import Callable, Mapping
 
 from runtime import errors, model
-from runtime.api import http, invoke_headers, payload, replies, streams, tenants
+from runtime.api import http, invoke_headers, payload, replies, request_ids, streams, tenants
 from runtime.api.auth import access
 from runtime.invoke import endings, events, invoker, lineage
 from runtime.registry import names
@@ -55,7 +54,7 @@ class Invocations:
 
     def handle(self, exchange: http.Exchange, caller: access.Caller | None = None) -> None:
         """Answer an exchange that ``claims`` said yes to, now or later; no caller stands for one that may do all."""
-        request_id = str(uuid.uuid4())
+        request_id = request_ids.new()
         try:
             self._start(exchange, request_id, caller)
         except errors.HotforkError as error:

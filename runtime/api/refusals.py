@@ -4,11 +4,10 @@ To be given to the server: ``http.Limits(body_limit=refusals.body_limit)`` and `
 """
 
 import json
-import uuid
 from http import HTTPStatus
 
 from runtime import errors
-from runtime.api import control, http, invocations, replies, routes
+from runtime.api import control, http, invocations, replies, request_ids, routes
 
 _UPLOADS = frozenset({"CreateFunction", "PublishLayerVersion", "UpdateFunctionCode"})
 _NAMES = {"Invoke": "InvokeFunction"}
@@ -32,12 +31,12 @@ def of(status: int, message: str, method: str, path: str) -> tuple[http.Headers,
         error = errors.RequestEntityTooLarge(
             f"Request must be smaller than {limit} bytes for the {operation} operation"
         )
-        _, headers, body = replies.of_error(error, str(uuid.uuid4()))
+        _, headers, body = replies.of_error(error, request_ids.new())
         return headers, body
     phrase = HTTPStatus(status).phrase.title().replace(" ", "")
     document = json.dumps({"message": message}).encode()
     return [
         ("Content-Type", "application/json"),
         ("x-amzn-ErrorType", f"{phrase}Exception"),
-        ("x-amzn-RequestId", str(uuid.uuid4())),
+        ("x-amzn-RequestId", request_ids.new()),
     ], document
