@@ -79,7 +79,8 @@ class Invocation:
 
     request_id: str
     version: Version
-    payload: bytes
+    payload: bytes | bytearray | memoryview
+    """As it came from the socket: a large one is not copied."""
     invoked_arn: str
     """As the caller addressed it: qualified if they did."""
     trace_id: str | None = None

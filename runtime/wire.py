@@ -78,7 +78,8 @@ class Invoke:
     cognito_identity: bytes | None
     tenant_id: str | None
     streaming: bool
-    payload: bytes
+    payload: bytes | bytearray | memoryview
+    """Bytes on the worker's side."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -233,6 +234,7 @@ _NONE = type(None)
 _ALTERNATIVES: dict[Any, tuple[type, ...]] = {
     str: (str,),
     bytes: (bytes,),
+    bytes | bytearray | memoryview: (bytes,),
     int: (int,),
     bool: (bool,),
     str | None: (str, _NONE),
@@ -352,7 +354,8 @@ class Decoder:
                 self._needed = length + LENGTH_SIZE
             if len(buffer) < self._needed:
                 return
-            body = bytes(buffer[LENGTH_SIZE : self._needed])
+            with memoryview(buffer) as view, view[LENGTH_SIZE : self._needed] as body:
+                message = parse(body, self._accepted)
             del buffer[: self._needed]
             self._needed = 0
-            yield parse(body, self._accepted)
+            yield message

@@ -92,7 +92,7 @@ class Invocations:
         invocation = model.Invocation(
             request_id=request_id,
             version=version,
-            payload=bytes(body) or b"{}",
+            payload=body or b"{}",
             invoked_arn=invoked_arn,
             trace_id=self._trace_id(headers, version),
             client_context=invoke_headers.client_context(headers),
@@ -115,7 +115,7 @@ class Invocations:
         invocation = model.Invocation(
             request_id=request_id,
             version=version,
-            payload=bytes(body) or b"{}",
+            payload=body or b"{}",
             invoked_arn=invoked_arn,
             trace_id=self._trace_id(headers, version),
             client_context=invoke_headers.client_context(headers),

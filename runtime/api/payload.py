@@ -19,18 +19,18 @@ _VALUES = "(JSON String, Number, Array, Object or token 'null', 'true' or 'false
 
 def demand_json(body: bytes | bytearray | memoryview) -> None:
     """Raise InvalidRequestContent unless ``body`` is one JSON value in UTF-8 (RFC 8259; so no NaN)."""
+    octets = body.tobytes() if isinstance(body, memoryview) else body
     try:
-        _VALIDATOR.decode(body)
+        _VALIDATOR.decode(octets)
     except (msgspec.DecodeError, RecursionError):
-        _complain(bytes(body))
+        _complain(bytes(octets))
         return
     # The validator skips over strings without looking at their encoding.
-    octets = bytes(body)
     if not octets.isascii():
         try:
             octets.decode()
         except UnicodeDecodeError as error:
-            raise _bad_utf8(octets, error) from None
+            raise _bad_utf8(bytes(octets), error) from None
 
 
 def _refuse_constant(name: str) -> Any:

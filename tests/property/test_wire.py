@@ -13,6 +13,7 @@ VALUES = {
     bytes: st.binary(max_size=200),
     int: st.integers(-(2**63), 2**64 - 1),
     bool: st.booleans(),
+    bytes | bytearray | memoryview: st.binary(max_size=200),
     str | None: st.none() | st.text(max_size=50),
     bytes | None: st.none() | st.binary(max_size=50),
     dict[str, str]: st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=5),
