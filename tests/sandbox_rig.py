@@ -47,8 +47,7 @@ def handler(event, context):
 @functools.cache
 def library():
     """Return a folder with our packages that every uid can read; made once a test run."""
-    folder = Path(tempfile.mkdtemp(prefix="hotfork-tests-"))
-    atexit.register(shutil.rmtree, folder)
+    folder = public()
     for module in (runtime, msgpack, simplejson):
         source = Path(module.__file__).parent
         shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -61,11 +60,14 @@ def open_to_all(folder):
         path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
 
 
-def public(tmp_path_factory):
-    """Return a folder that other uids can reach: pytest's own are for their owner only."""
-    folder = tmp_path_factory.mktemp("rig")
-    for parent in (folder, *list(folder.parents)[:2]):
-        parent.chmod(0o755)
+def public():
+    """Return a new folder that other uids can reach; it goes at the end of the run.
+
+    Not below pytest's own: the next run that starts, beside this one, closes those to all but their owner.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="hotfork-tests-"))
+    folder.chmod(0o755)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 

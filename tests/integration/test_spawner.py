@@ -15,14 +15,14 @@ from runtime.pool import packets, spawner
 
 
 @pytest.fixture(params=sandbox_rig.MODES)
-async def rig(request, tmp_path_factory):
-    async with sandbox_rig.rig(sandbox_rig.public(tmp_path_factory), request.param) as one:
+async def rig(request):
+    async with sandbox_rig.rig(sandbox_rig.public(), request.param) as one:
         yield one
 
 
 @pytest.fixture
-async def any_rig(tmp_path_factory):
-    async with sandbox_rig.rig(sandbox_rig.public(tmp_path_factory), "root" if sandbox_rig.ROOT else "user") as one:
+async def any_rig():
+    async with sandbox_rig.rig(sandbox_rig.public(), "root" if sandbox_rig.ROOT else "user") as one:
         yield one
 
 
@@ -166,9 +166,9 @@ async def test_a_zygote_that_breaks_the_protocol_is_lost(any_rig, packet):
     assert len(any_rig.lost) == 1
 
 
-def test_it_serves_on_uvloop_too(tmp_path_factory):
+def test_it_serves_on_uvloop_too():
     async def serve():
-        async with sandbox_rig.rig(sandbox_rig.public(tmp_path_factory), "root" if sandbox_rig.ROOT else "user") as one:
+        async with sandbox_rig.rig(sandbox_rig.public(), "root" if sandbox_rig.ROOT else "user") as one:
             worker = await one.worker()
             assert await worker.run("result = 1") == 1
             one.spawner.kill(worker.slot)

@@ -28,8 +28,8 @@ def environment_at_exec(pid):
 
 
 @pytest_asyncio.fixture(scope="module", params=sandbox_rig.STRONG, loop_scope="module")
-async def rig(request, tmp_path_factory):
-    async with sandbox_rig.rig(sandbox_rig.public(tmp_path_factory), request.param) as one:
+async def rig(request):
+    async with sandbox_rig.rig(sandbox_rig.public(), request.param) as one:
         yield one
 
 
@@ -208,8 +208,8 @@ async def test_the_interpreter_works_and_knows_its_own_library_only(rig):
     assert await worker.run(source) == ["42\n", 25, True, True]
 
 
-async def test_an_sdk_folder_is_var_runtime(tmp_path_factory):
-    folder = sandbox_rig.public(tmp_path_factory)
+async def test_an_sdk_folder_is_var_runtime():
+    folder = sandbox_rig.public()
     sdk = folder / "sdk"
     sdk.mkdir()
     (sdk / "offered.py").write_text("value = 5")
@@ -224,16 +224,16 @@ async def test_an_sdk_folder_is_var_runtime(tmp_path_factory):
 
 @pytest.mark.skipif(not OTHERS or not sandbox_rig.ROOT, reason="needs root, and other interpreters of pyenv's")
 @pytest.mark.parametrize("python", OTHERS)
-async def test_other_interpreters_serve_too(tmp_path_factory, python):
-    async with sandbox_rig.rig(sandbox_rig.public(tmp_path_factory), "root", python=python) as one:
+async def test_other_interpreters_serve_too(python):
+    async with sandbox_rig.rig(sandbox_rig.public(), "root", python=python) as one:
         worker = await one.worker()
         assert python.startswith(await worker.run("import sys; result = sys.prefix"))
 
 
 @pytest.mark.parametrize("step", sabotage.STEPS)
-async def test_a_step_that_fails_is_named_and_no_worker_comes_of_it(tmp_path_factory, step):
+async def test_a_step_that_fails_is_named_and_no_worker_comes_of_it(step):
     mode = "root" if sandbox_rig.ROOT else "user"
-    async with sabotage.rig(sandbox_rig.public(tmp_path_factory), mode) as one:
+    async with sabotage.rig(sandbox_rig.public(), mode) as one:
         worker = one.order(hostname=f"fail.{step}")
         refused = await worker.receive()
         assert refused == wire.Refused(step, 1, "[Errno 1] sabotage")
@@ -243,9 +243,9 @@ async def test_a_step_that_fails_is_named_and_no_worker_comes_of_it(tmp_path_fac
 
 
 @pytest.mark.parametrize("step", sabotage.STEPS)
-async def test_a_worker_killed_at_a_step_leaves_nothing(tmp_path_factory, step):
+async def test_a_worker_killed_at_a_step_leaves_nothing(step):
     mode = "root" if sandbox_rig.ROOT else "user"
-    async with sabotage.rig(sandbox_rig.public(tmp_path_factory), mode) as one:
+    async with sabotage.rig(sandbox_rig.public(), mode) as one:
         worker = one.order(hostname=f"hang.{step}")
         await worker.logged()
         signal.pidfd_send_signal(await worker.listener.pidfd, signal.SIGKILL)
@@ -254,8 +254,8 @@ async def test_a_worker_killed_at_a_step_leaves_nothing(tmp_path_factory, step):
         assert type(await one.order().receive()) is wire.Confined
 
 
-async def test_a_narrow_umask_of_the_supervisor_hides_nothing_from_workers(tmp_path_factory):
-    folder = sandbox_rig.public(tmp_path_factory)
+async def test_a_narrow_umask_of_the_supervisor_hides_nothing_from_workers():
+    folder = sandbox_rig.public()
     before = os.umask(0o077)
     try:
         async with sandbox_rig.rig(folder, "root" if sandbox_rig.ROOT else "user") as one:
@@ -269,8 +269,8 @@ async def test_a_narrow_umask_of_the_supervisor_hides_nothing_from_workers(tmp_p
         os.umask(before)
 
 
-async def test_an_interpreter_that_workers_could_not_see_is_refused(tmp_path_factory):
-    folder = sandbox_rig.public(tmp_path_factory)
+async def test_an_interpreter_that_workers_could_not_see_is_refused():
+    folder = sandbox_rig.public()
     python = interpreter_below(folder)
     with pytest.raises(errors.IsolationError, match="the interpreter lies in"):
         async with sandbox_rig.rig(folder, "root" if sandbox_rig.ROOT else "user", python=python):
@@ -290,8 +290,8 @@ def interpreter_below(folder):
 
 
 @pytest.mark.skipif(not sandbox_rig.ROOT, reason="needs root")
-async def test_a_mount_and_a_network_of_the_supervisors_making_are_used(tmp_path_factory):
-    async with sandbox_rig.rig(sandbox_rig.public(tmp_path_factory), "root") as one:
+async def test_a_mount_and_a_network_of_the_supervisors_making_are_used():
+    async with sandbox_rig.rig(sandbox_rig.public(), "root") as one:
         tmp = kernel.new_filesystem("tmpfs", {"size": "3m", "mode": "1777"}, kernel.NOSUID | kernel.NODEV)
         network = network_namespace()
         worker = await one.worker(tmp_fd=tmp, netns_fd=network)

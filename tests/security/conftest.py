@@ -5,6 +5,6 @@ import sandbox_rig
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module", params=sandbox_rig.STRONG)
-async def rig(request, tmp_path_factory):
-    async with sandbox_rig.rig(sandbox_rig.public(tmp_path_factory), request.param) as one:
+async def rig(request):
+    async with sandbox_rig.rig(sandbox_rig.public(), request.param) as one:
         yield one

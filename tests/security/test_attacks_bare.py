@@ -28,8 +28,8 @@ needs_scopes = pytest.mark.skipif(abi() < landlock.SCOPES_ABI, reason="Landlock 
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def rig(tmp_path_factory):
-    async with sandbox_rig.rig(sandbox_rig.public(tmp_path_factory), "bare") as one:
+async def rig():
+    async with sandbox_rig.rig(sandbox_rig.public(), "bare") as one:
         yield one
 
 

@@ -115,8 +115,8 @@ async def test_a_daemon_dies_with_its_worker(rig):
     assert not [one for one in family if sandbox_rig.running(one)]
 
 
-async def test_the_end_of_the_supervisor_is_the_end_of_everything(tmp_path_factory):
-    folder = sandbox_rig.public(tmp_path_factory)
+async def test_the_end_of_the_supervisor_is_the_end_of_everything():
+    folder = sandbox_rig.public()
     mode = "root" if sandbox_rig.ROOT else "user"
     program = f"""
     import asyncio, pathlib, sys
@@ -210,10 +210,10 @@ for line in open("/proc/self/maps"):
 """
 
 
-async def test_no_secret_of_the_supervisor_is_in_a_workers_memory(tmp_path_factory, monkeypatch):
+async def test_no_secret_of_the_supervisor_is_in_a_workers_memory(monkeypatch):
     secret = "canary-of-the-supervisor-0123456789"
     monkeypatch.setenv("HOTFORK_CANARY", secret)
-    async with sandbox_rig.rig(sandbox_rig.public(tmp_path_factory), "root" if sandbox_rig.ROOT else "user") as one:
+    async with sandbox_rig.rig(sandbox_rig.public(), "root" if sandbox_rig.ROOT else "user") as one:
         worker = await one.worker()
         assert await worker.run(attacks.source(SEARCH)) == 0
         control = await one.worker(environment={"GIVEN": secret})

@@ -96,8 +96,8 @@ class Unpacker:
 @pytest.fixture(
     params=[pytest.param(False, id="root", marks=sandbox_rig.ROOT_MODE.marks), pytest.param(True, id="user")]
 )
-def unpacker(request, tmp_path_factory):
-    return Unpacker(sandbox_rig.public(tmp_path_factory), request.param)
+def unpacker(request):
+    return Unpacker(sandbox_rig.public(), request.param)
 
 
 @pytest.fixture(params=LESS)
@@ -165,8 +165,8 @@ def test_no_process_can_be_started_or_hurt(unpacker):
 
 @pytest.mark.root
 @pytest.mark.skipif(not sandbox_rig.ROOT, reason="needs root")
-def test_roots_rights_are_gone(tmp_path_factory):
-    unpacker = Unpacker(sandbox_rig.public(tmp_path_factory), user=False)
+def test_roots_rights_are_gone():
+    unpacker = Unpacker(sandbox_rig.public(), user=False)
     evil = "import os\nos.mknod(ROOT / 'null', 0o20666, os.makedev(1, 3))"
     assert unpacker.attempt(evil, NO_CELL) == "done None"
     (unpacker.root / "null").unlink()
