@@ -32,7 +32,19 @@ import psutil
 import uvloop
 
 from runtime import config, errors, model
-from runtime.api import context, control, event_pages, front, invocations, pages, refusals, request_ids, server, sources
+from runtime.api import (
+    context,
+    control,
+    event_pages,
+    front,
+    invocations,
+    pages,
+    refusals,
+    request_ids,
+    server,
+    sources,
+    walled,
+)
 from runtime.api.auth import guard
 from runtime.invoke import admission, clients, configured, dead_letters, events, invoker
 from runtime.invoke.destinations import aws
@@ -102,6 +114,7 @@ class _Supervisor:
         self._up = contextlib.AsyncExitStack()
         self._tasks: asyncio.TaskGroup
         self._running: set[asyncio.Task[None]] = set()
+        self._wall: walled.Walled | None = None
 
     async def run(self, examples: Sequence[Mapping[str, Any]], announce: Announce) -> int:
         """Serve until told to stop."""
@@ -150,27 +163,29 @@ class _Supervisor:
                 about_events.actions(),
                 door=keeper.public(),
             )
-            limits = server.Limits(body_limit=refusals.body_limit)
-            http = server.Server(application, limits, refusal=refusals.of)
+            http = server.Server(application, server.Limits(body_limit=refusals.body_limit), refusal=refusals.of)
             self._up.push_async_callback(http.close)
-            self._serve_functions(front.Front(invoke, api, {}, self._spawn, door=keeper.functions()), network)
+            functions_http = self._serve_functions(
+                front.Front(invoke, api, {}, self._spawn, door=keeper.functions()), network
+            )
             await _deploy(examples, api)
             for runtime in settings.preload_interpreters:
                 await forks.preload(runtime)
             await queued.start()
             # Called first at the end: what is cut short then runs again after the next start.
             self._up.callback(queued.hand_back)
-            await _listen(http, settings.host, settings.port)
+            if keeper.needs_wall(_exposure(network, report), own_uids=os.geteuid() == 0):
+                self._build_wall(http, functions_http)
+            port = await _listen(self._wall or http, settings.host, settings.port)
             watch = listener.metrics.watch
             watch(families.ZYGOTES, forks.counts)
-            watch(families.ISOLATION_LEVEL, lambda: report.level)
-            watch(families.ISOLATION_CONTROL, lambda: {one.name: int(one.engaged) for one in report.controls})
             watch(families.HTTP_CONNECTIONS, lambda: http.connections)
             watch(families.HTTP_REQUESTS, lambda: application.requests)
+            _watch_isolation(listener, report)
             # What lives now lives on: the collector need not walk over it again.
             gc.collect()
             gc.freeze()
-            announce(_url(settings.host, http.port), f"{report.summary()}\n{keeper.notice()}")
+            announce(_url(settings.host, port), f"{report.summary()}\n{keeper.notice()}")
             await stop.asked.wait()
             queued.stop()
             await self._drain(http, workers, stop)
@@ -250,7 +265,7 @@ class _Supervisor:
         self._up.push_async_callback(workers.close)
         return workers
 
-    def _serve_functions(self, application: front.Front, network: modes.Network) -> None:
+    def _serve_functions(self, application: front.Front, network: modes.Network) -> server.Server:
         """Let functions reach the API, each with credentials of its own, where its network has a door to it."""
         limits = server.Limits(
             body_limit=refusals.body_limit, bytes_in_flight=_FUNCTIONS_BYTES, connections=_FUNCTIONS_CONNECTIONS
@@ -259,10 +274,20 @@ class _Supervisor:
         self._up.push_async_callback(http.close)
         doors = network.doors
         doors.serve(lambda accepted, door: self._spawn(http.adopt(accepted, door, doors.most)))
+        return http
+
+    def _build_wall(self, users: server.Server, functions: server.Server) -> None:
+        """Make what listens in the place of a server that functions could reach as well."""
+        ids = self._settings.sandbox
+        uids_ = range(ids.uid_base, ids.uid_base + ids.uid_count)
+        self._wall = walled.Walled(users, functions, uids_, self._spawn)
+        self._up.callback(self._wall.close)
 
     async def _drain(self, http: server.Server, workers: pool.Pool, stop: "_Signals") -> None:
         """Let what is in flight finish, until the time is up or a second signal comes."""
         http.stop_accepting()
+        if self._wall is not None:
+            self._wall.close()
         limit = self._settings.pool.drain_timeout_s
         waiting = self._tasks.create_task(stop.asked_again.wait())
         draining = self._tasks.create_task(_drained(http, workers, limit))
@@ -289,6 +314,13 @@ def _network(settings: config.Settings) -> modes.Network:
         allowed=settings.sandbox.allowed,
         api_port=settings.port,
     )
+
+
+def _exposure(network: modes.Network, report: isolation.Report) -> str:
+    """Return why functions reach this machine's own services; "" where they do not."""
+    if "network" in network.skip:
+        return network.how if network.open_to_host else ""
+    return report.skip.get("network", "")
 
 
 def _zygote_settings(
@@ -347,6 +379,11 @@ def _follow(
         listener.forget(change.function_name, f"/aws/lambda/{change.function_name}")
 
 
+def _watch_isolation(listener: telemetry.Telemetry, report: isolation.Report) -> None:
+    listener.metrics.watch(families.ISOLATION_LEVEL, lambda: report.level)
+    listener.metrics.watch(families.ISOLATION_CONTROL, lambda: {one.name: int(one.engaged) for one in report.controls})
+
+
 def _may_loop(functions_: registry.Registry, name: str) -> bool:
     """Return whether a function is allowed to call itself in a loop."""
     record = functions_.ledger.function(name)
@@ -363,8 +400,11 @@ async def _deploy(examples: Sequence[Mapping[str, Any]], api: control.Api) -> No
             raise errors.ConfigError(f"example {example['FunctionName']}: {answer.decode(errors='replace')}")
 
 
-async def _listen(http: server.Server, host: str, port: int) -> None:
+async def _listen(http: server.Server | walled.Walled, host: str, port: int) -> int:
+    """Listen; return the port."""
     try:
+        if isinstance(http, walled.Walled):
+            return http.listen(host, port)
         await http.listen(host, port)
     except OSError as error:
         why, cure = str(error), "choose others with --host and --port"
@@ -376,6 +416,7 @@ async def _listen(http: server.Server, host: str, port: int) -> None:
         elif error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
             why, cure = f"this machine has no address {host}", "choose another with --host"
         raise errors.ConfigError(f"cannot listen on port {port} of {host}: {why}; {cure}") from None
+    return http.port
 
 
 def _url(host: str, port: int) -> str:

@@ -81,6 +81,23 @@ class Guard:
         whom = "whoever is on this machine" if is_loopback(self._settings.host) else "whoever reaches this address"
         return f"Authentication: none, {whom} may do everything here (--credentials FILE changes that)."
 
+    def needs_wall(self, exposure: str, *, own_uids: bool) -> bool:
+        """Return whether users and functions must be told apart where they connect (``api.walled``).
+
+        ``exposure`` says why functions reach what this machine's users reach; "" where they do not. ``own_uids``: they
+        have uids of their own. Raises IsolationError where they would reach the API as anybody: an API that is open to
+        users is never open to functions.
+        """
+        if not exposure or self.signed:
+            return False
+        if own_uids and is_loopback(self._settings.host):
+            return True
+        raise errors.IsolationError(
+            f"functions could call the API as anybody, because it is open and they share this machine's network "
+            f"({exposure}): name a file of credentials with --credentials FILE (see docs/authentication.md), or let "
+            "hotfork give functions a network of their own (see hotfork doctor)"
+        )
+
     def find(self, access_key_id: str, token: str | None) -> keys.Key | None:
         """Return the key of a user or of a function; implements ``keys.Keyring``."""
         if token is not None:
