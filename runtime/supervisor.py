@@ -261,6 +261,7 @@ class _Supervisor:
             idle_ttl_s=settings.pool.idle_ttl_s,
             init_timeout_s=settings.pool.init_timeout_s,
             max_invocations=settings.pool.max_invocations,
+            max_age_s=guard.WORKER_AGE_S,
         )
         self._up.push_async_callback(workers.close)
         return workers

@@ -15,6 +15,7 @@ Everything happens in callbacks on one event loop; nothing here waits.
 
 import asyncio
 import itertools
+import math
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -73,6 +74,7 @@ class Pool:
         idle_ttl_s: float,
         init_timeout_s: float,
         max_invocations: int = 0,
+        max_age_s: float = math.inf,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """Bind to the running event loop; ``idle_ttl_s`` is how long an idle worker is kept."""
@@ -92,6 +94,7 @@ class Pool:
             new_stream=new_stream,
             init_timeout_s=init_timeout_s,
             max_invocations=max_invocations,
+            max_age_s=max_age_s,
         )
         self._ids = itertools.count(1)
         self._groups: dict[model.WorkerKey, _Group] = {}

@@ -91,6 +91,8 @@ class Surroundings:
     """AWS's rule: ten seconds; then init runs once more, within the function's timeout."""
     max_invocations: int
     """Calls a worker serves before it is replaced; 0 for no limit."""
+    max_age_s: float
+    """After this time a worker is replaced when its call ends: what it was given at its start is not good for ever."""
 
 
 class Worker:
@@ -355,7 +357,9 @@ class Worker:
         call, outcome = self._conclude(status, payload, content_type, error_type)
         if self._move(slot.Event.FINISH) is slot.State.STOPPING:
             self._end_process()
-        elif self._served == self._around.max_invocations:
+        elif (
+            self._served == self._around.max_invocations or self._around.clock() - self._asked > self._around.max_age_s
+        ):
             self.drain()
         # First the worker is free again, then its caller hears: who calls again at once finds it warm.
         self._around.owner.worker_finished(self)

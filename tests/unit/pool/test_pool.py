@@ -304,6 +304,21 @@ async def test_a_worker_is_replaced_after_its_number_of_calls():
     await stage.close()
 
 
+async def test_a_worker_that_is_old_is_replaced_after_its_call():
+    now = 1000.0
+    stage = scripted.Stage(max_age_s=100.0, clock=lambda: now)
+    for number, later in enumerate((0.0, 99.0, 2.0)):
+        now += later
+        assert not number or not stage.actors[0].killed
+        call = stage.submit()
+        if not number:
+            await stage.ready(stage.actors[0])
+        await stage.answer(stage.actors[0])
+        await call
+    assert stage.actors[0].killed
+    await stage.close()
+
+
 async def test_drain_waits_for_the_last_call(stage):
     call = stage.submit()
     await stage.ready(stage.actors[0])
