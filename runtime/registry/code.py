@@ -18,7 +18,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from runtime.registry import records
@@ -104,15 +104,24 @@ class CodeStore:
         """Return the names of all that is kept."""
         return {path.name for path in self._packages.iterdir()}
 
-    async def discard(self, packages: Iterable[str], busy: Collection[Path] = ()) -> None:
-        """Remove packages that nobody refers to, except those that are held or are ``busy`` folders."""
+    def is_held(self, package: str) -> bool:
+        """Return whether somebody stages or uses a package right now."""
+        return self._held[package] > 0
+
+    def detach(self, packages: Iterable[str]) -> list[Path]:
+        """Take packages out of the store at once; return what is to be given to ``erase``."""
+        doomed = []
         for package in packages:
-            if self._held[package] or self.tree_of(package) in busy:
-                continue
-            doomed = self._staging / secrets.token_hex(16)
+            place = self._staging / secrets.token_hex(16)
             with contextlib.suppress(FileNotFoundError):
-                (self._packages / package).rename(doomed)
-            await asyncio.to_thread(shutil.rmtree, doomed, ignore_errors=True)
+                (self._packages / package).rename(place)
+                doomed.append(place)
+        return doomed
+
+    async def erase(self, detached: Iterable[Path]) -> None:
+        """Remove what was detached."""
+        for place in detached:
+            await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
 
 
 def _make_folder(path: Path) -> None:

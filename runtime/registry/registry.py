@@ -7,7 +7,7 @@ To embed it::
     book.subscribe(on_change)               # ledger.Changed: drop routes, drain workers of old generations
     version = book.version("hello", None)   # model.Version, from memory: the hot path of an invocation
     route = book.route("hello", "live")     # the same for an alias that may have two versions
-    await book.collect(everything=True)     # at start; later with the folders in use: removes code nobody needs
+    await book.collect(everything=True)     # at start: removes code that nobody needs; later sweeper.Sweeper does
     book.close()
 
 The rules of each operation stand in modules of their own (``functions``, ``versions``, ``aliases``, ``layers``,
@@ -73,6 +73,8 @@ class Registry:
         self._routes: ledger.Cache[tuple[str, str | None], Route] = ledger.Cache()
         self._routed: dict[str, set[str | None]] = {}
         self._unreferenced: set[str] = set()
+        self.on_released: Callable[[], None] = lambda: None
+        """Called when code may have lost its last reference; one listener."""
         self.ledger.subscribe(self._forget_routes)
 
     def subscribe(self, listener: Callable[[ledger.Changed], None]) -> None:
@@ -217,18 +219,24 @@ class Registry:
     def release(self, *packages: str) -> None:
         """Note that packages may have lost their last reference: the next ``collect`` looks at them."""
         self._unreferenced.update(packages)
+        self.on_released()
 
-    async def collect(self, busy: Collection[Path] = (), *, everything: bool = False) -> None:
-        """Remove code that nothing refers to and that lies in none of the ``busy`` folders.
+    async def collect(self, busy: Callable[[], Collection[Path]] = tuple, *, everything: bool = False) -> bool:
+        """Remove code that nothing refers to and that lies in none of the folders that are ``busy`` by then.
 
-        Looks only at what was released since the last time, or at ``everything``, as is right at start.
+        Looks only at what was released since the last time, or at ``everything``, as is right at start. Returns
+        whether there is more to collect once those who hold it let it go.
         """
         kept = self.ledger.store
-        candidates = self.code.known() if everything else self._unreferenced
-        referred = kept.packages() if everything else {each for each in candidates if kept.refers(each)}
-        doomed = candidates - referred
-        self._unreferenced = {each for each in doomed if self.code.tree_of(each) in busy}
-        await self.code.discard(doomed - self._unreferenced, busy)
+        async with self.ledger.lock:  # no write is under way, and none begins before the code is out of reach
+            candidates = self.code.known() if everything else self._unreferenced
+            referred = kept.packages() if everything else {each for each in candidates if kept.refers(each)}
+            doomed, used = candidates - referred, busy()
+            needed = {each for each in doomed if self.code.is_held(each) or self.code.tree_of(each) in used}
+            detached = self.code.detach(doomed - needed)
+            self._unreferenced = needed
+        await self.code.erase(detached)
+        return bool(self._unreferenced)
 
     def close(self) -> None:
         """Finish the writes begun and close the store."""

@@ -8,6 +8,7 @@ from runtime.registry import code, names, registry, store
 SETTINGS = {
     "Runtime": "python3.11",
     "Handler": "app.handler",
+    "Role": "arn:aws:iam::000000000000:role/any",
     "Description": "",
     "Timeout": 3,
     "MemorySize": 128,

@@ -109,16 +109,24 @@ async def test_what_was_being_made_is_thrown_away_at_start(tmp_path, unpacker):
     assert not list((tmp_path / "code/staging").iterdir())
 
 
-async def test_what_is_staged_or_held_or_busy_stays(kept):
+async def test_what_is_staged_or_held_is_known(kept):
     async with kept.stage(b"zip", LIMIT) as package:
-        await kept.discard([package.sha256])
-        assert kept.known() == {package.sha256}
+        assert kept.is_held(package.sha256)
+    assert not kept.is_held(package.sha256)
     with kept.held(package.sha256), kept.held(package.sha256, "other"):
-        await kept.discard([package.sha256])
-    await kept.discard([package.sha256], busy=[kept.tree_of(package.sha256)])
-    assert kept.known() == {package.sha256}
-    await kept.discard([package.sha256, "unknown"])
+        assert kept.is_held(package.sha256)
+    assert not kept.is_held(package.sha256)
+
+
+async def test_what_is_detached_is_out_of_reach_at_once_and_erased_then(kept, tmp_path):
+    package = await add(kept, b"zip")
+    detached = kept.detach([package.sha256, "unknown"])
     assert kept.known() == set()
+    assert [place.exists() for place in detached] == [True]
+    await add(kept, b"zip")
+    await kept.erase(detached)
+    assert kept.known() == {package.sha256}
+    assert not list((tmp_path / "code/staging").iterdir())
 
 
 async def test_merged_layers(kept):
