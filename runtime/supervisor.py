@@ -55,6 +55,7 @@ from runtime.pool import (
     holding,
     isolation,
     launcher,
+    memory_class,
     pool,
     scratch,
     sdk,
@@ -252,10 +253,17 @@ class _Supervisor:
             sdk=str(packages),
             region=settings.region,
             extra_environment=lambda version: keeper.environment(version, network.api_url),
+            classes=memory_class.make(settings.pool.memory_classes_mb),
+            most_blanks=settings.pool.blanks,
             host_memory_bytes=settings.pool.host_memory_mb * _MB or int(psutil.virtual_memory().total * _MEMORY_SHARE),
         )
+        starts = launcher.Launcher(plan, forks, holdings)
+        self._up.callback(starts.blanks.close)
+        listener.metrics.watch(families.BLANKS, starts.blanks.counts)
+        for runtime in settings.preload_interpreters:
+            starts.blanks.warm(runtime)
         workers = pool.Pool(
-            launcher.Launcher(plan, forks, holdings),
+            starts,
             listener,
             new_stream=_new_stream,
             idle_ttl_s=settings.pool.idle_ttl_s,

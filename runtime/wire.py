@@ -6,7 +6,8 @@ whose first element is the message's tag. Payloads travel as opaque ``bin``; not
 The limits are checked on the length prefix, before anything is allocated, because the bytes may come from a
 hostile worker. ``Decoder`` does no I/O: bytes in, messages out.
 
-    supervisor -> worker   Assign  once: which function to become
+    supervisor -> worker   Seal    to a blank, once: what its sandbox lacks
+                           Assign  once: which function to become
                            Invoke  one at a time
     worker -> supervisor   Confined | Refused     the sandbox stands, or which step failed
                            Ready | InitError      the handler is imported, or why not
@@ -80,6 +81,17 @@ class Invoke:
     streaming: bool
     payload: bytes | bytearray | memoryview
     """Bytes on the worker's side."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Seal:
+    """Complete the sandbox of a blank: the fields of Spawn that its order could not have."""
+
+    TAG: ClassVar[int] = 3
+    uid: int
+    gid: int
+    folders: dict[str, str]
+    limits: dict[str, int]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -167,7 +179,8 @@ class Spawn:
     """Of the worker on the host; used where the zygote may change ids."""
     hostname: str
     folders: dict[str, str]
-    """Host paths: "code", and where there are any "layers"; in mode "bare" also "tmp"."""
+    """Host paths: "code", and where there are any "layers"; in mode "bare" also "tmp". Without "code": a blank, that
+    waits for a Seal."""
     fds: str
     """What each descriptor is, in their order, separated by spaces (see worker.sandbox)."""
     limits: dict[str, int]
@@ -225,7 +238,7 @@ class Exited:
     status: int
 
 
-FromSupervisor: TypeAlias = Assign | Invoke
+FromSupervisor: TypeAlias = Seal | Assign | Invoke
 FromWorker: TypeAlias = Confined | Refused | Ready | InitError | Response | HandlerError | Chunk | End
 FromZygote: TypeAlias = ZygoteReady | ZygoteFailed | Spawned | SpawnFailed | Exited
 Message: TypeAlias = FromSupervisor | FromWorker | FromZygote | Spawn

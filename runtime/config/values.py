@@ -24,6 +24,9 @@ class Pool:
     """Memory that all workers together may take; 0 stands for 80 % of what the machine (or container) has."""
     memory_classes_mb: tuple[int, ...] = MEMORY_CLASSES_MB
     """A function's MemorySize is served by the smallest class that holds it."""
+    blanks: int = 32
+    """Workers kept forked and prepared before it is known for which function; 0 for none. They are made when functions
+    are started, as many as that needs, and let go when none is."""
     idle_ttl_s: float = 600.0
     """An idle worker is reaped after this time."""
     max_invocations: int = 0
@@ -170,6 +173,7 @@ _MINIMA: dict[str, float] = {
     "port": 0,
     "pool.account_concurrency": 1,
     "pool.host_memory_mb": 0,
+    "pool.blanks": 0,
     "pool.idle_ttl_s": 0,
     "pool.max_invocations": 0,
     "pool.init_timeout_s": 0.001,

@@ -56,21 +56,24 @@ class Holdings:
 
     def take(self, version: model.Version) -> "Holding":
         """Return what one worker of a version is to hold, but for its /tmp; raise WorkerLost or OSError without it."""
-        uid = self.sources.ids.take(version.function_name)
+        holding = self.take_blank(version.memory_mb, version.ephemeral_storage_mb)
         try:
-            group = self.sources.groups.acquire(self.limits(version))
+            holding.adopt(version)
         except BaseException:
-            self.sources.ids.give_back(version.function_name)
+            holding.give_back()
             raise
-        return Holding(self, version, uid, group)
+        return holding
 
-    def limits(self, version: model.Version, *, tmpfs: bool = False) -> cgroups.Limits:
-        """Return what a worker may use; a ``tmpfs`` is charged to its memory, which is raised by its size."""
-        memory_mb = version.memory_mb + (version.ephemeral_storage_mb if tmpfs else 0)
+    def take_blank(self, memory_mb: int, tmp_mb: int) -> "Holding":
+        """Return what a worker of a function not known yet is to hold, but for its /tmp; raise OSError without it."""
+        return Holding(self, self.sources.groups.acquire(self.limits(memory_mb)), memory_mb, tmp_mb)
+
+    def limits(self, memory_mb: int, tmpfs_mb: int = 0) -> cgroups.Limits:
+        """Return what a worker may use; a tmpfs is charged to its memory, which is raised by its size."""
         return cgroups.Limits(
-            memory_bytes=memory_mb * _MB,
+            memory_bytes=(memory_mb + tmpfs_mb) * _MB,
             pids=memory_class.PIDS,
-            cpu_share=version.memory_mb / memory_class.CORE_MB,
+            cpu_share=memory_class.cpu_share(memory_mb),
             cpu_mode=self.sources.cpu_mode,
         )
 
@@ -82,7 +85,8 @@ class Holdings:
             sources.images.discard(holding.image)
         if holding.folder is not None:
             self._spawn_task(_remove(holding.folder))
-        sources.ids.give_back(holding.function_name)
+        if holding.function_name is not None:
+            sources.ids.give_back(holding.function_name)
         self._released = True
         if self._recycled.is_set() and not self._closing:
             self._recycled.clear()
@@ -116,24 +120,36 @@ class Holdings:
 class Holding:
     """What one worker holds."""
 
-    __slots__ = ("_door", "_owner", "_pid", "_pidfd", "_version", "folder", "group", "image", "netns_fd", "uid")
+    __slots__ = (
+        *("_door", "_memory_mb", "_owner", "_pid", "_pidfd", "_tmpfs_mb"),
+        *("folder", "function_name", "group", "image", "netns_fd", "tmp_mb", "uid"),
+    )
 
-    def __init__(self, owner: Holdings, version: model.Version, uid: int, group: cgroups.Group) -> None:
+    def __init__(self, owner: Holdings, group: cgroups.Group, memory_mb: int, tmp_mb: int) -> None:
         self._owner = owner
-        self._version = version
         self._pid = 0
         self._pidfd = -1
-        self.uid = uid
+        self._memory_mb = memory_mb
+        self._tmpfs_mb = 0
+        self.tmp_mb = tmp_mb
+        self.uid = 0
+        self.function_name: str | None = None
+        """Whose uid it is; None: nobody's yet."""
         self.group = group
         self.image: loop_image.Image | None = None
         self.folder: str | None = None
         self.netns_fd: int | None = None
         self._door: socket.socket | None = None
 
-    @property
-    def function_name(self) -> str:
-        """Return the function that the uid is for."""
-        return self._version.function_name
+    def adopt(self, version: model.Version) -> None:
+        """Make it a version's: its uid, its memory. Raises WorkerLost or OSError."""
+        self.uid = self._owner.sources.ids.take(version.function_name)
+        self.function_name = version.function_name
+        if self.folder is not None:
+            self._own_folder(self.folder)
+        if version.memory_mb != self._memory_mb:
+            self._memory_mb = version.memory_mb
+            self.group.limit(self._owner.limits(version.memory_mb, self._tmpfs_mb))
 
     def furnish(self, then: Callable[[], None]) -> None:
         """Get a network and a /tmp, and call ``then``: at once, or as soon as they are there."""
@@ -149,20 +165,24 @@ class Holding:
 
         def use(made: loop_image.Image | OSError) -> None:
             if isinstance(made, OSError):
-                self.group.limit(self._owner.limits(self._version, tmpfs=True))
+                self._tmpfs_mb = self.tmp_mb
+                self.group.limit(self._owner.limits(self._memory_mb, self._tmpfs_mb))
             else:
                 self.image = made
             then()
 
         if self._owner.sources.private is not None:
             self.folder = tempfile.mkdtemp(prefix="tmp-", dir=self._owner.sources.private)
-            if os.geteuid() == 0:
-                os.chown(self.folder, self.uid, self.uid)
+            self._own_folder(self.folder)
             then()
         elif store is None:
             use(OSError("there is no store of images"))
         else:
-            store.take(self._version.ephemeral_storage_mb, use)
+            store.take(self.tmp_mb, use)
+
+    def _own_folder(self, folder: str) -> None:
+        if os.geteuid() == 0:
+            os.chown(folder, self.uid, self.uid)
 
     def settle(self) -> None:
         """Let go of what only the start needed."""

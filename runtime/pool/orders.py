@@ -39,8 +39,9 @@ class Order:
     request_fd: int
     response_fd: int
     log_fd: int
-    code: str
-    """Host folder that becomes /var/task, read-only; in mode "bare" it is read where it lies."""
+    code: str | None = None
+    """Host folder that becomes /var/task, read-only; in mode "bare" it is read where it lies. None: a blank, which
+    reads from its request pipe what it is to become (``wire.Seal``)."""
     layers: str | None = None
     """Host folder that becomes /opt, read-only."""
     tmp: str | None = None

@@ -190,7 +190,7 @@ class Pool:
         group = self._groups[ready.key]
         group.starting -= 1
         self._start_time.add(ready.phases.fork + ready.phases.init)
-        self._observer.worker_started(ready.version, model.StartKind.PLAIN, ready.phases)
+        self._observer.worker_started(ready.version, ready.kind, ready.phases)
         self._use(group, ready)
 
     def worker_finished(self, free: worker.Worker) -> None:
@@ -307,7 +307,7 @@ class Pool:
 
     def _start_one(self, group: _Group) -> None:
         """Start a worker, or refuse the call that waited longest."""
-        if not self._launcher.has_room() and not self._evict():
+        if not self._launcher.has_room(group.version) and not self._evict():
             self._refuse(group, errors.TooManyRequests(NO_ROOM, "The host has no memory for another worker."))
             return
         try:

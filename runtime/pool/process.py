@@ -21,6 +21,10 @@ class Listener(Protocol):
 class Process(Protocol):
     """A worker's process and all that is held for it."""
 
+    fds: tuple[int, int, int]
+    """Our ends of its pipes (request, response, log), which do not block: whoever launched it closes them."""
+    kind: model.StartKind
+    """How it came to be: PLAIN, BLANK or SNAPSHOT."""
     missing: dict[str, str]
     """Controls of the sandbox that this machine cannot give, with reasons."""
 
@@ -46,14 +50,18 @@ class Process(Protocol):
 class Launcher(Protocol):
     """Starts worker processes."""
 
-    def launch(self, slot_id: int, version: model.Version, fds: tuple[int, int, int], listener: Listener) -> Process:
-        """Start a process with the child's ends of its pipes (request, response, log), which this closes.
+    def launch(self, version: model.Version, listener: Listener) -> Process:
+        """Start a process for a version, or take one that waits for any.
 
-        Never blocks. Raises WorkerLost where a start cannot even be tried.
+        Never blocks, and calls the listener later, not from here. Raises WorkerLost or OSError where a start cannot
+        even be tried.
         """
 
-    def has_room(self) -> bool:
-        """Return whether the host has memory for one more worker."""
+    def has_room(self, version: model.Version) -> bool:
+        """Return whether the host has memory for one more worker, of a version."""
 
     def assign(self, version: model.Version, stream: str) -> wire.Assign:
-        """Return what turns a confined process into a worker of a version that logs to ``stream``."""
+        """Return what turns a confined process into a worker of a version that logs to ``stream``.
+
+        It can be sent at once: the process reads it when its sandbox stands.
+        """

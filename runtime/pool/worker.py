@@ -63,7 +63,7 @@ class Failure:
     init_expired: bool = False
     init_s: float = 0.0
 
-    def outcome(self, request_id: str, executed_version: str) -> model.Outcome:
+    def outcome(self, request_id: str, executed_version: str, start: model.StartKind) -> model.Outcome:
         """Return the outcome of the call that waited for the worker; only where ``error`` is None."""
         fault = self.fault
         return model.Outcome(
@@ -73,7 +73,7 @@ class Failure:
             executed_version=executed_version,
             init_s=self.init_s,
             billed_ms=report.billed_ms(0.0, self.init_s),
-            start=model.StartKind.PLAIN,
+            start=start,
         )
 
 
@@ -145,15 +145,17 @@ class Worker:
         self._streamed = 0
         self.last_s = 0.0
         """How long its last call took."""
-        ours, theirs = link.pipes()
-        self._link = link.Link(around.loop, ours, self._heard, self._logged, self._broken)
-        try:
-            self._process = around.launcher.launch(slot_id, version, theirs, self)
-        except BaseException:
-            self._link.close()
-            raise
+        self._process = around.launcher.launch(version, self)
+        self._link = link.Link(around.loop, self._process.fds, self._heard, self._logged, self._broken)
+        # Read when the sandbox stands: then it need not ask us.
+        self._link.send(around.launcher.assign(version, self.stream))
         self._timer: asyncio.TimerHandle | None = around.loop.call_later(init_limit_s, self._init_expired)
         around.observer.worker_moved(version, "", self.slot.state.value)
+
+    @property
+    def kind(self) -> model.StartKind:
+        """Return how its process came to be."""
+        return self._process.kind
 
     @property
     def served(self) -> int:
@@ -224,7 +226,7 @@ class Worker:
         """Act on what a worker says before it serves; return whether it may say that."""
         match message:
             case wire.Confined():
-                self._become(message)
+                self._initialising(message)
             case wire.Ready():
                 self._ready()
             case wire.InitError():
@@ -265,11 +267,10 @@ class Worker:
         elif not call.on_chunk(payload):
             self._link.pause()
 
-    def _become(self, confined: wire.Confined) -> None:
+    def _initialising(self, confined: wire.Confined) -> None:
         self._confined = self._around.clock()
         self._process.missing.update(confined.missing)
         self._platform(report.init_start(self.version, time.time(), stream=self.stream))
-        self._link.send(self._around.launcher.assign(self.version, self.stream))
 
     def _ready(self) -> None:
         self._stop_timer()
@@ -406,7 +407,7 @@ class Worker:
             billed_ms=report.billed_ms(duration, init_s),
             init_s=init_s,
             max_memory_mb=min(self.version.memory_mb, -(-self._process.memory_peak() // _MB)),
-            start=model.StartKind.PLAIN if cold else model.StartKind.WARM,
+            start=self._process.kind if cold else model.StartKind.WARM,
             phases=self._phases_of(call) if cold else _NO_PHASES,
         )
         return call, self._close_log_of(call, outcome, fault)
@@ -420,7 +421,7 @@ class Worker:
         self._tail = report.Tail() if invocation.want_log_tail else None
         self._around.observer.invocation_started(invocation)
         self._platform(report.start(self.version, invocation.request_id, time.time()))
-        outcome = failure.outcome(invocation.request_id, self.version.version)
+        outcome = failure.outcome(invocation.request_id, self.version.version, self._process.kind)
         call.on_outcome(self._close_log_of(call, outcome, failure.fault))
 
     def _close_log_of(self, call: calls.Call, outcome: model.Outcome, fault: faults.Fault | None) -> model.Outcome:

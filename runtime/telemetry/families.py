@@ -173,6 +173,12 @@ LOOP_LAG = Family(
     (),
     (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0),
 )
+BLANKS = Family(
+    "hotfork_blanks",
+    "gauge",
+    "Workers that wait for a function, by the MemorySize in MB that they are for.",
+    ("memory_class",),
+)
 ZYGOTES = Family("hotfork_zygotes", "gauge", "Zygotes that are running, by runtime.", ("runtime",))
 LOG_DROPPED = Family(
     "hotfork_log_dropped_bytes_total",

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from runtime import wire
-from runtime.worker import channel, context, faults, function_logs, handler, interpreter, marshal_json
+from runtime.worker import channel, context, faults, function_logs, handler, interpreter, marshal_json, root
 
 _TOO_LARGE = f"Response payload size exceeded maximum allowed payload size ({wire.PAYLOAD_LIMIT} bytes)."
 
@@ -34,6 +34,32 @@ def prepare() -> None:
     interpreter.disguise(own)
     interpreter.set_time_zone()
     _costume = interpreter.Costume()
+
+
+def dress() -> None:
+    """Do ahead what does not depend on the function; for a process that waits for one."""
+    assert _costume is not None
+    _costume.put_on()
+
+
+def rehearse() -> None:
+    """Dress, and rehearse a start and a call with a function of ours, which lies in the root (``root.REHEARSAL``).
+
+    The pages that it touches are copied now, and not when there is somebody who waits. Nothing of it stays but that.
+    """
+    dress()
+    assert _costume is not None
+    folder, _, file = root.REHEARSAL.rpartition("/")
+    name = file.removesuffix(".py")
+    environment = {f"AWS_LAMBDA_{number}": "value" for number in range(24)}
+    _costume.become(wire.Assign(name, environment, folder, "/opt", "/var/runtime", 0, "", ""))
+    _log.install(None, None)
+    null = os.open(os.devnull, os.O_WRONLY)
+    server = _Server(channel.Channel(null, null), handler.find(f"{name}.handler"))
+    server.answer(wire.Invoke.TAG, "", 0, "", "", b"{}", b"{}", None, False, b"{}")
+    os.close(null)
+    del sys.modules[name]
+    _costume.forget()
 
 
 def serve(request_fd: int, response_fd: int) -> NoReturn:
@@ -56,7 +82,8 @@ def serve(request_fd: int, response_fd: int) -> NoReturn:
 
 def _run(pipe: channel.Channel) -> NoReturn:
     costume = _costume if _costume is not None and _costume.fits() else interpreter.Costume()
-    costume.put_on()
+    if not costume.worn:
+        costume.put_on()
     assign = wire.Assign(*pipe.receive()[1:])
     costume.become(assign)
     _log.install(os.environ.get("AWS_LAMBDA_LOG_FORMAT"), os.environ.get("AWS_LAMBDA_LOG_LEVEL"))

@@ -67,6 +67,7 @@ class Costume:
     """What makes a process look like Lambda's, made ready in the zygote after its last import."""
 
     def __init__(self) -> None:
+        self.worn = False
         self._module_count = len(sys.modules)
         # What is replaced is kept alive: to free it would touch every page that it lies on.
         self._foreign = [
@@ -89,10 +90,11 @@ class Costume:
 
     def fits(self) -> bool:
         """Return whether nothing was imported since it was made."""
-        return len(sys.modules) == self._module_count
+        return self.worn or len(sys.modules) == self._module_count
 
     def put_on(self) -> None:
         """Hide what this process was; nothing of it depends on the function."""
+        self.worn = True
         for name, _ in self._foreign:
             del sys.modules[name]
         sys.modules["__main__"] = self._main
@@ -108,6 +110,11 @@ class Costume:
         sys.stdin, sys.stdout, sys.stderr = self._streams
         sys.__stdin__, sys.__stdout__, sys.__stderr__ = self._streams  # type: ignore[misc]
         _set_signals()
+
+    def forget(self) -> None:
+        """Forget what was found in folders of the function: others are about to stand there."""
+        for path in [path for path in sys.path_importer_cache if path not in _STDLIB_PATH]:
+            del sys.path_importer_cache[path]
 
     def become(self, assign: wire.Assign) -> None:
         """Be the interpreter of a function, up to the import of its handler."""

@@ -44,3 +44,8 @@ class Job:
     """Files to write to in order to join the worker's cgroups; empty where it was born there."""
     missing: dict[str, str]
     """Controls that are left out, with reasons."""
+
+    @property
+    def is_blank(self) -> bool:
+        """Return whether it is not known yet for which function."""
+        return "code" not in self.order.folders

@@ -48,6 +48,10 @@ _COVERED = ("/tmp", "/var/task", "/var/runtime", "/proc", "/dev", "/etc")
 """Where no interpreter may lie: something else comes to stand there."""
 _EMPTY = ("/var/task", "/var/runtime", "/opt", "/tmp", "/proc", "/dev/shm", "/sys", "/run", "/home", "/mnt")
 
+REHEARSAL = "/var/task/rehearsal.py"
+"""A function of ours, in sight until a function's folder is mounted there (``bootstrap.rest``)."""
+_REHEARSAL = b"def handler(event, context):\n    return {**event}\n"
+
 _USERS = "root:x:0:0:root:/root:/sbin/nologin\nsbx_user1051:x:993:990::/tmp:/sbin/nologin\n"
 _GROUPS = "root:x:0:\nsbx_user1051:x:990:\n"
 _NSSWITCH = "passwd: files\ngroup: files\nhosts: files dns\n"
@@ -127,6 +131,7 @@ def _read_files(resolv_conf: str) -> dict[str, bytes]:
     files["/etc/passwd"] = _USERS.encode()
     files["/etc/group"] = _GROUPS.encode()
     files["/etc/nsswitch.conf"] = _NSSWITCH.encode()
+    files[REHEARSAL] = _REHEARSAL
     return files
 
 

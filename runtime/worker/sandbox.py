@@ -8,9 +8,10 @@ order, with its reason, and is told in ``wire.Confined.missing``. Why this order
     network         needs privilege over the namespace that is joined
     proc            shows this pid namespace only; needs privilege over it
     group           kill(0) must not reach the zygote
-    --- up to here nothing depends on the function ---
-    mounts          code, layers, /tmp, /dev/shm: while we may still mount
+    tmp             /tmp and /dev/shm: while we may still mount
     hostname
+    --- up to here nothing depends on the function: a blank waits here ---
+    mounts          code, layers: while we may still mount
     user            [mode "user"] a user namespace of the worker's own: RLIMIT_NPROC counts per user and namespace, so
                     it comes before the limits; it takes away every right over the namespaces above, so it comes last
     limits
@@ -22,13 +23,14 @@ order, with its reason, and is told in ``wire.Confined.missing``. Why this order
     seccomp         last: it forbids most of the above
 """
 
+import dataclasses
 import errno
 import os
 from collections.abc import Callable
 from typing import NoReturn
 
 from runtime import wire
-from runtime.worker import rights, views
+from runtime.worker import channel, rights, views
 from runtime.worker.job import Job, StepFailed
 
 REFUSED = 70
@@ -42,12 +44,13 @@ PREPARE: tuple[Step, ...] = (
     ("network", views.network),
     ("proc", views.proc),
     ("group", views.group),
+    ("tmp", views.tmp),
+    ("hostname", views.hostname),
 )
 """Steps that need nothing of the function."""
 
 SEAL: tuple[Step, ...] = (
     ("mounts", views.mounts),
-    ("hostname", views.hostname),
     ("user", rights.user),
     ("limits", rights.limits),
     ("identity", rights.identity),
@@ -63,17 +66,36 @@ OPTIONAL = frozenset({"cgroup", "ipc", "uts", "cgroup_view", "network", "landloc
 """What an order may leave out; all else either works or there is no worker."""
 
 
-def confine(job: Job, serve: Callable[[int, int], NoReturn]) -> NoReturn:
-    """Confine this process and let it serve, or tell what stood in the way and exit; never returns."""
+def confine(job: Job, serve: Callable[[int, int], NoReturn], rest: Callable[[], None]) -> NoReturn:
+    """Confine this process and let it serve, or tell what stood in the way and exit; never returns.
+
+    A process whose function is not known yet does ``rest`` and then waits for wire.Seal.
+    """
     try:
         check(job.order)
         run(PREPARE, job)
+        if job.is_blank:
+            rest()
+            job = _completed(job)
         run(SEAL, job)
     except StepFailed as failed:
         os.write(job.fds["response"], wire.encode(wire.Refused(failed.step, failed.errno, failed.reason)))
         os._exit(REFUSED)
     os.write(rights.RESPONSE_FD, wire.encode(wire.Confined(job.missing)))
     serve(rights.REQUEST_FD, rights.RESPONSE_FD)
+
+
+def _completed(job: Job) -> Job:
+    """Return the job of a blank as soon as it is known; exit where it is not wanted any more."""
+    try:
+        tag, *fields = channel.Channel(job.fds["request"], job.fds["response"]).receive()
+    except channel.Closed:
+        os._exit(0)
+    if tag != wire.Seal.TAG:
+        raise StepFailed("order", errno.EBADMSG, f"a blank was sent message {tag}")
+    seal = wire.Seal(*fields)
+    order = dataclasses.replace(job.order, uid=seal.uid, gid=seal.gid, folders=seal.folders, limits=seal.limits)
+    return dataclasses.replace(job, order=order)
 
 
 def check(order: wire.Spawn) -> None:

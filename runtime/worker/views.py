@@ -63,18 +63,24 @@ def group(_job: Job) -> None:
     os.setpgid(0, 0)
 
 
-def mounts(job: Job) -> None:
-    """Place the function's folders, /tmp and /dev/shm."""
-    if "layers" in job.order.folders and os.listdir(_FOLDERS["layers"]):  # noqa: PTH208 - no Path in a worker
-        raise OSError(errno.EBUSY, "the interpreter lies in /opt, so layers cannot be placed there")
-    fds = _copies(job)
+def tmp(job: Job) -> None:
+    """Place /tmp and /dev/shm."""
     limits = job.order.limits
     if "tmp" in job.fds:
-        fds["/tmp"] = job.fds.pop("tmp")
+        of_tmp = job.fds.pop("tmp")
     else:
-        fds["/tmp"] = _tmpfs(limits["tmp_bytes"], limits.get("tmp_inodes", limits["tmp_bytes"] // _INODE_BYTES))
-    fds["/dev/shm"] = _tmpfs(limits.get("shm_bytes", _SHM_BYTES), _SHM_INODES)
-    for path, fd in fds.items():
+        of_tmp = _tmpfs(limits["tmp_bytes"], limits.get("tmp_inodes", limits["tmp_bytes"] // _INODE_BYTES))
+    of_shm = _tmpfs(limits.get("shm_bytes", _SHM_BYTES), _SHM_INODES)
+    for path, fd in (("/tmp", of_tmp), ("/dev/shm", of_shm)):
+        kernel.place_mount(fd, path)
+        os.close(fd)
+
+
+def mounts(job: Job) -> None:
+    """Place the function's folders."""
+    if "layers" in job.order.folders and os.listdir(_FOLDERS["layers"]):  # noqa: PTH208 - no Path in a worker
+        raise OSError(errno.EBUSY, "the interpreter lies in /opt, so layers cannot be placed there")
+    for path, fd in _copies(job).items():
         kernel.place_mount(fd, path)
         os.close(fd)
 

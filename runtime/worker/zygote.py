@@ -30,7 +30,7 @@ _ANCILLARY = socket.CMSG_SPACE(64 * 4)
 _NOT_OFFERED = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP)
 """Answers of clone3 where the kernel or a filter around us does not offer it, or its CLONE_INTO_CGROUP."""
 _BARE = "mode bare makes no namespaces"
-_ABSENT_IN_BARE = ("pid", "namespaces", "network", "proc", "mounts", "hostname")
+_ABSENT_IN_BARE = ("pid", "namespaces", "network", "proc", "tmp", "mounts", "hostname")
 _PATHS_IN_BARE = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/ssl/certs", "/etc/localtime")
 
 
@@ -246,7 +246,8 @@ class Zygote:
             signal.set_wakeup_fd(-1)
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
             missing = {**self.setting.absent, **order.skip}
-            sandbox.confine(Job(self.setting, order, fds, cgroups, missing), bootstrap.serve)
+            rest = bootstrap.dress if self.setting.mode == "bare" else bootstrap.rehearse
+            sandbox.confine(Job(self.setting, order, fds, cgroups, missing), bootstrap.serve, rest)
         except BaseException as error:
             sys.stderr.write(f"worker: {type(error).__name__}: {error}\n")
         finally:

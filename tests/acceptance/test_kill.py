@@ -164,7 +164,9 @@ def test_a_timed_out_worker_is_dead_with_all_it_started(own):
     until(lambda: not [p for p in psutil.process_iter(["cmdline"]) if "1234567" in (p.info["cmdline"] or [])])
 
 
-def test_descriptors_and_processes_come_back_to_where_they_were(own):
+@pytest.mark.parametrize("blanks", [0, 2])
+def test_descriptors_and_processes_come_back_to_where_they_were(tmp_path, blanks):
+    own = Server(tmp_path / "state", env={"HOTFORK_POOL_BLANKS": str(blanks)}).start()
     client = own.client()
     for name in "abc":
         create(client, name, SLEEP)
@@ -178,7 +180,8 @@ def test_descriptors_and_processes_come_back_to_where_they_were(own):
                 client.invoke(FunctionName=name, Payload=b"{}")
 
     replace_all(10)  # fills the stock of spare cgroups
-    until(lambda: len(workers(own.process.pid)) == 3)
+    until(lambda: len(workers(own.process.pid)) == 3 + blanks)
     fds, family = supervisor.num_fds(), len(below(own.process.pid))
     replace_all(10)
     until(lambda: supervisor.num_fds() <= fds and len(below(own.process.pid)) <= family)
+    own.stop()

@@ -302,7 +302,7 @@ async def test_a_mount_and_a_network_of_the_supervisors_making_are_used():
         assert inode == os.fstat(network).st_ino
         # Moved, not copied: it cannot become another worker's as well.
         refused = await one.order(tmp_fd=tmp).receive()
-        assert (type(refused), refused.step) == (wire.Refused, "mounts")
+        assert (type(refused), refused.step) == (wire.Refused, "tmp")
         os.close(tmp)
         os.close(network)
 

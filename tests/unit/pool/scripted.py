@@ -6,7 +6,7 @@ import os
 import time
 
 from runtime import model, observer, wire
-from runtime.pool import call, pool
+from runtime.pool import call, link, pool
 
 VERSION = model.Version(
     function_name="f",
@@ -25,13 +25,11 @@ VERSION = model.Version(
 class Actor:
     """One scripted worker: the far ends of its pipes, and what the supervisor did to it."""
 
-    def __init__(self, slot_id, version, fds, listener):
-        self.slot_id = slot_id
+    def __init__(self, version, listener):
         self.version = version
         self.listener = listener
-        self.request_fd, self.response_fd, self.log_fd = (os.dup(fd) for fd in fds)
-        for fd in fds:
-            os.close(fd)
+        self.fds, (self.request_fd, self.response_fd, self.log_fd) = link.pipes()
+        self.kind = model.StartKind.PLAIN
         os.set_blocking(self.request_fd, False)
         self.decoder = wire.Decoder(wire.SUPERVISOR_MESSAGES)
         self.missing = {}
@@ -93,16 +91,14 @@ class Launcher:
         self.room = True
         self.error = None
 
-    def launch(self, slot_id, version, fds, listener):
+    def launch(self, version, listener):
         if self.error is not None:
-            for fd in fds:
-                os.close(fd)
             raise self.error
-        actor = Actor(slot_id, version, fds, listener)
+        actor = Actor(version, listener)
         self.actors.append(actor)
         return actor
 
-    def has_room(self):
+    def has_room(self, version):
         return self.room
 
     def assign(self, version, stream):

@@ -10,7 +10,7 @@ from runtime.worker.job import Job, Setting, StepFailed
 
 
 def job(missing=(), skip=(), response=-1):
-    order = wire.Spawn(1, 1000, 1000, "host", {}, "", {}, dict.fromkeys(skip, "because"))
+    order = wire.Spawn(1, 1000, 1000, "host", {"code": "/"}, "", {}, dict.fromkeys(skip, "because"))
     setting = Setting("root", seccomp.program("x86_64"), 7, (), {}, -1)
     return Job(setting, order, {"response": response}, (), dict.fromkeys(missing, "because"))
 
@@ -76,7 +76,7 @@ def test_a_failure_is_told_and_the_process_never_serves(monkeypatch, broken):
     read_end, write_end = os.pipe()
     pid = os.fork()
     if not pid:
-        sandbox.confine(job(response=write_end), lambda *_: os._exit(0))
+        sandbox.confine(job(response=write_end), lambda *_: os._exit(0), lambda: None)
     os.close(write_end)
     with os.fdopen(read_end, "rb") as pipe:
         told = list(wire.Decoder(wire.WORKER_MESSAGES).feed(pipe.read()))

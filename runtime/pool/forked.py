@@ -1,0 +1,175 @@
+"""One process that a zygote forks: made for a version, or as a blank that is given one later.
+
+A blank has its namespaces, its cgroup and its /tmp, and waits; adopting it sends it what a function's worker needs
+beyond that. It takes no descriptors then, so its request pipe is all the channel that it needs.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Mapping
+
+from runtime import errors, model, wire
+from runtime.pool import holding, link, process, spawner, zygotes
+
+_RLIMITS = {"NOFILE": 1024}
+"""docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: file descriptors."""
+_HOSTNAME = "169-254-100-1"
+_MB = 1024 * 1024
+
+
+class Forked:
+    """A process and what is held for it; implements ``process.Process`` and ``zygotes.Ordered``."""
+
+    __slots__ = (
+        "_child_fds",
+        "_forks",
+        "_held",
+        "_listener",
+        "_number",
+        "_skip",
+        "_version",
+        "doomed",
+        "fds",
+        "kind",
+        "missing",
+        "on_placed",
+        "runtime",
+    )
+
+    def __init__(
+        self,
+        number: int,
+        forks: zygotes.Zygotes,
+        runtime: str,
+        held: holding.Holding,
+        listener: process.Listener,
+        *,
+        version: model.Version | None = None,
+        skip: Mapping[str, str],
+    ) -> None:
+        """Make its pipes; ``place`` orders the process. ``number`` is unique among all; no version: a blank."""
+        self._number = number
+        self._forks = forks
+        self.runtime = runtime
+        self._held = held
+        self._listener = listener
+        self._version = version
+        self._skip = skip
+        self.kind = model.StartKind.BLANK if version is None else model.StartKind.PLAIN
+        self.missing: dict[str, str] = {}
+        self.doomed = False
+        """Killed; where its order was not placed yet, it never will be."""
+        self.on_placed: Callable[[], None] | None = None
+        """Called once: when the process exists, or will not."""
+        self.fds, self._child_fds = link.pipes()
+
+    def place(self) -> None:
+        """Place the order, now that all is there for it."""
+        try:
+            self._forks.place(self.runtime, self)
+        except (errors.WorkerLost, OSError) as error:
+            self.placed()
+            # Later: whoever launched it does not have it yet.
+            asyncio.get_running_loop().call_soon(self.on_failed, "zygote", 0, str(error))
+
+    def adopt(self, version: model.Version, listener: process.Listener) -> None:
+        """Make a blank a version's; raise WorkerLost or OSError where what it is to hold cannot be had."""
+        self._held.adopt(version)
+        # The pipe is empty, so it takes the message whole.
+        seal = wire.Seal(self._held.uid, self._held.uid, self._folders(version), self._limits())
+        os.write(self.fds[0], wire.encode(seal))
+        self._version = version
+        self._listener = listener
+
+    # zygotes.Ordered
+
+    def order(self) -> spawner.Order:
+        """Return what the zygote is to do."""
+        held, version = self._held, self._version
+        request_fd, response_fd, log_fd = self._child_fds
+        return spawner.Order(
+            slot=self._number,
+            uid=held.uid,
+            gid=held.uid,
+            hostname=_HOSTNAME,
+            request_fd=request_fd,
+            response_fd=response_fd,
+            log_fd=log_fd,
+            code=version.code_path if version is not None and self.kind is model.StartKind.PLAIN else None,
+            layers=version.layer_path if version is not None and self.kind is model.StartKind.PLAIN else None,
+            tmp=held.folder,
+            tmp_fd=held.image.fd if held.image is not None else None,
+            netns_fd=held.netns_fd,
+            cgroup_folder_fd=held.group.clone_fd,
+            cgroup_fds=held.group.join_fds,
+            limits=self._limits(),
+            skip=self._skip,
+        )
+
+    def _folders(self, version: model.Version) -> dict[str, str]:
+        folders = {"code": version.code_path, "layers": version.layer_path, "tmp": self._held.folder}
+        return {name: path for name, path in folders.items() if path is not None}
+
+    def _limits(self) -> dict[str, int]:
+        return {**_RLIMITS, "tmp_bytes": self._held.tmp_mb * _MB}
+
+    def placed(self) -> None:
+        """Close what the child has now for itself."""
+        for fd in self._child_fds:
+            if fd >= 0:
+                os.close(fd)
+        self._child_fds = (-1, -1, -1)
+        self._held.settle()
+
+    def on_spawned(self, pidfd: int) -> None:
+        """Hear that the process exists."""
+        self._held.spawned(pidfd, self.kill)
+        self._say_placed()
+
+    def on_exit(self, status: int) -> None:
+        """Pass its end on."""
+        self._listener.process_exited(status)
+
+    def on_failed(self, step: str, errno: int, reason: str) -> None:
+        """Pass on that there is no process."""
+        self._listener.process_failed(step, f"{reason} (errno {errno})" if errno else reason)
+        self._say_placed()
+
+    def on_lost(self) -> None:
+        """Pass on that it went with its zygote: killed, as far as anyone can tell."""
+        self._listener.process_exited(signal.SIGKILL)
+        self._say_placed()
+
+    def _say_placed(self) -> None:
+        if self.on_placed is not None:
+            said, self.on_placed = self.on_placed, None
+            said()
+
+    # process.Process
+
+    def kill(self) -> None:
+        """Kill it and everything it started: the process is pid 1 of its namespace."""
+        self.doomed = True
+        self._forks.kill(self.runtime, self._number)
+        self._held.group.kill()
+
+    def freeze(self) -> None:
+        """Stop it and everything it started; without cgroups, the process alone."""
+        self._held.freeze()
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._held.thaw()
+
+    def memory_peak(self) -> int:
+        """Return the most memory it has used so far, in bytes."""
+        return self._held.peak_bytes()
+
+    def ran_out_of_memory(self) -> bool:
+        """Return whether the kernel killed something of it for want of memory."""
+        return self._held.group.oom_kills() > 0
+
+    def release(self) -> None:
+        """Give back what it held."""
+        self._held.give_back()
