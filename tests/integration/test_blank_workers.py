@@ -41,8 +41,8 @@ result = {
 
 
 @pytest_asyncio.fixture(scope="module", params=sandbox_rig.MODES, loop_scope="module")
-async def rig(request, tmp_path_factory):
-    async with sandbox_rig.rig(sandbox_rig.public(tmp_path_factory), request.param) as one:
+async def rig(request):
+    async with sandbox_rig.rig(sandbox_rig.public(), request.param) as one:
         yield one
 
 
@@ -108,7 +108,7 @@ async def test_anything_but_a_seal_is_refused(rig):
     assert (type(refused), refused.step) == (wire.Refused, "order")
 
 
-async def test_layers_come_with_the_seal(rig, tmp_path):
+async def test_layers_come_with_the_seal(rig):
     if rig.mode == "bare":
         pytest.skip("layers are read where they lie")
     layers = rig.folder / "layers"
