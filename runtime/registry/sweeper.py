@@ -1,7 +1,7 @@
 """Removes code that nothing refers to any more, some time after it was released.
 
 Not at once, because a deployment releases code many times in a row, and because the workers that run it are only just
-being let go. What workers still run from then is looked at again later.
+being let go. What workers still run from then is looked at again as long after.
 """
 
 import asyncio
@@ -15,7 +15,6 @@ from runtime.registry import registry
 _log = logging.getLogger(__name__)
 
 DELAY_S = 10.0
-AGAIN_S = 60.0
 
 
 class Sweeper:
@@ -28,14 +27,12 @@ class Sweeper:
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         *,
         delay_s: float = DELAY_S,
-        again_s: float = AGAIN_S,
     ) -> None:
         """``busy`` tells the folders of code that workers run from; ``spawn`` runs a coroutine in the background."""
         self._book = book
         self._busy = busy
         self._spawn = spawn
         self._delay_s = delay_s
-        self._again_s = again_s
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -47,9 +44,9 @@ class Sweeper:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _plan(self, delay_s: float | None = None) -> None:
+    def _plan(self) -> None:
         if self._timer is None and not self._closed:
-            self._timer = self._loop.call_later(self._delay_s if delay_s is None else delay_s, self._begin)
+            self._timer = self._loop.call_later(self._delay_s, self._begin)
 
     def _begin(self) -> None:
         self._timer = None
@@ -62,4 +59,4 @@ class Sweeper:
             _log.exception("code that is not needed any more could not be removed")
             more = True
         if more:
-            self._plan(self._again_s)
+            self._plan()

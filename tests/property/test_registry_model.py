@@ -19,6 +19,7 @@ from runtime.registry import aliases, code, functions, names, registry, store, v
 SETTINGS = {
     "Runtime": "python3.11",
     "Handler": "app.handler",
+    "Role": "arn:aws:iam::000000000000:role/any",
     "MemorySize": 128,
     "EphemeralStorage": {"Size": 512},
     "SnapStart": {"ApplyOn": "None"},
