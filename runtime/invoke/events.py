@@ -103,8 +103,8 @@ class Events:
         )
         self._lanes = lanes.Lanes(window=WINDOW, window_size=WINDOW_BYTES)
         self._targets = lanes.Lanes(window=DELIVERY_WINDOW, window_size=DELIVERY_WINDOW_BYTES)
-        self.runner.dispatcher = dispatcher.Dispatcher(self._lanes, store, self.runner, clock)
-        self.deliverer.dispatcher = dispatcher.Dispatcher(self._targets, store, self.deliverer, clock)
+        self.runner.dispatcher = dispatcher.Dispatcher(self._lanes, store, self.runner, clock, self._loop)
+        self.deliverer.dispatcher = dispatcher.Dispatcher(self._targets, store, self.deliverer, clock, self._loop)
         self._evicted = 0
         store.after_batch = self._pump
         store.on_evicted = self._count_evicted

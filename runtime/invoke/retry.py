@@ -19,6 +19,8 @@ _REFUSAL_SHARE = 1 / 60
 """Of the base delay, the first wait after a refusal: one second of the minute."""
 _REFUSAL_LIMIT = 5
 """Base delays that a wait after a refusal takes at most: five minutes."""
+_LEAST_PAUSE_S = 0.01
+"""However small the base delay: a function that cannot run must not keep the processor busy."""
 _DOUBLINGS = 30
 
 
@@ -67,7 +69,7 @@ def after_refusal(refusals: int, accepted: float, now: float, held_to: Rules) ->
 def pause(refusals: int, base_delay_s: float) -> float:
     """Return the seconds to wait after so many refusals in a row."""
     doubled: float = base_delay_s * _REFUSAL_SHARE * 2 ** min(refusals - 1, _DOUBLINGS)
-    return min(doubled, base_delay_s * _REFUSAL_LIMIT)
+    return max(_LEAST_PAUSE_S, min(doubled, base_delay_s * _REFUSAL_LIMIT))
 
 
 def too_old(accepted: float, now: float, held_to: Rules) -> bool:

@@ -48,13 +48,20 @@ class Runner(Protocol):
 class Dispatcher:
     """Runs the rows of some lanes; use from one event loop."""
 
-    def __init__(self, waiting: lanes.Lanes, store: Store, runner: Runner, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        waiting: lanes.Lanes,
+        store: Store,
+        runner: Runner,
+        clock: Callable[[], float],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
         """``clock`` gives Unix time in seconds."""
         self.lanes = waiting
         self._store = store
         self._runner = runner
         self._clock = clock
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._unwritten = 0
@@ -106,12 +113,10 @@ class Dispatcher:
         self._store.apply(change)
 
     def _serve(self, lane: lanes.Lane, now: float) -> None:
-        wanted = self.lanes.wants(lane)
-        if wanted:
-            lane.loading = True
-            self._store.load(
-                lane.name, now, set(lane.known), limit=wanted, size=self.lanes.load_size, then=self._loaded(lane)
-            )
+        wanted = self.lanes.ask(lane)
+        if wanted is not None:
+            limit, size = wanted
+            self._store.load(lane.name, now, set(lane.known), limit=limit, size=size, then=self._loaded(lane))
         if lane.window and lane.running < self._runner.limit(lane):
             row = self.lanes.take(lane)
             self.lanes.enlist(lane)
@@ -120,11 +125,11 @@ class Dispatcher:
     def _loaded(self, lane: lanes.Lane) -> Callable[[rows.Loaded | None], None]:
         def then(loaded: rows.Loaded | None) -> None:
             if loaded is None:
-                lane.loading = False
+                self.lanes.unloaded(lane)
                 self.lanes.pause(lane, self._clock() + _RELOAD_S)
                 self.lanes.enlist(lane)
             else:
-                self.lanes.loaded(loaded)
+                self.lanes.loaded(lane, loaded)
             self.pump()
 
         return then

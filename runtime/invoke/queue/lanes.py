@@ -30,6 +30,8 @@ class Lane:
         "known",
         "line",
         "loading",
+        "loading_size",
+        "missed",
         "more",
         "name",
         "next_due",
@@ -53,7 +55,11 @@ class Lane:
         self.running = 0
         self.more = False
         """Whether there may be due rows that are not in the window."""
-        self.loading = False
+        self.loading = 0
+        """Rows that are being loaded, at most."""
+        self.loading_size = 0
+        self.missed = _NEVER
+        """When the first of the rows is due that were known when a load was asked for, and have been put off since."""
         self.next_due = _NEVER
         """When the first row that is not due yet will be."""
         self.oldest = 0.0
@@ -126,7 +132,7 @@ class Lanes:
     def add(self, row: rows.Row) -> None:
         """Take in an announced row that is now written and due."""
         lane = self._lanes[row.lane]
-        if lane.more or lane.loading or self._held >= self._window or self._held_size + row.size > self._window_size:
+        if lane.more or self._held >= self._window or self._held_size + row.size > self._window_size:
             lane.more = True
         else:
             self._hold(lane, row)
@@ -137,6 +143,7 @@ class Lanes:
         lane = self._lanes[row.lane]
         lane.known.discard(row.id)
         lane.next_due = min(lane.next_due, due)
+        lane.missed = min(lane.missed, due)
         self._schedule(lane, due)
 
     def forget(self, row: rows.Row) -> None:
@@ -146,17 +153,39 @@ class Lanes:
         self._count(lane, -1, -row.size)
         self._drop_if_empty(lane)
 
-    def loaded(self, loaded: rows.Loaded) -> None:
-        """Take in what was asked for by ``wants``."""
-        lane = self._lanes.get(loaded.lane)
-        if lane is None:
-            return
-        lane.loading = False
+    def ask(self, lane: Lane) -> tuple[int, int] | None:
+        """Return how many rows and bytes to load for a lane whose window runs low, or None.
+
+        All rows are meant but for those that are known now. ``loaded`` or ``unloaded`` has to follow.
+        """
+        if not lane.more or lane.loading:
+            return None
+        # At least one row each: a lane whose turn it is must get on. Otherwise no more than there is room for.
+        count = max(1, min(self._window // 8, (self._window - self._held) // 2))
+        if len(lane.window) > count // 4:
+            return None
+        lane.loading = count
+        lane.loading_size = max(1, min(self._window_size // 8, (self._window_size - self._held_size) // 2))
+        lane.missed = _NEVER
+        self._held += count
+        self._held_size += lane.loading_size
+        return count, lane.loading_size
+
+    def unloaded(self, lane: Lane) -> None:
+        """Hear that a load is over, without rows so far."""
+        self._held -= lane.loading
+        self._held_size -= lane.loading_size
+        lane.loading = lane.loading_size = 0
+
+    def loaded(self, lane: Lane, loaded: rows.Loaded) -> None:
+        """Take in what was asked for."""
+        if self._lanes.get(lane.name) is not lane:
+            return  # all of it is done, and the lane gone
+        self.unloaded(lane)
         for row in loaded.rows:
-            if row.id not in lane.known:
-                self._hold(lane, row)
+            self._hold(lane, row)
         lane.more = loaded.more
-        lane.next_due = _NEVER if loaded.next_due is None else loaded.next_due
+        lane.next_due = min(lane.missed, _NEVER if loaded.next_due is None else loaded.next_due)
         self._schedule(lane, lane.next_due)
         self.enlist(lane)
 
@@ -187,19 +216,6 @@ class Lanes:
         lane.running += 1
         self.running += 1
         return row
-
-    def wants(self, lane: Lane) -> int:
-        """Return how many rows to load for a lane whose window runs low; 0 where there is no need."""
-        if not lane.more or lane.loading:
-            return 0
-        share = max(1, self._window // max(1, len(self._idle) + len(self._busy)))
-        share = min(share, self._window // 8)
-        return share if len(lane.window) <= share // 4 else 0
-
-    @property
-    def load_size(self) -> int:
-        """Return how many bytes to load for one lane."""
-        return self._window_size // max(8, len(self._idle) + len(self._busy))
 
     def finished(self, lane: Lane) -> None:
         """Hear that a row runs no more; it stays known until ``forget`` or ``defer``."""
@@ -293,4 +309,5 @@ class Lanes:
             del lane.line[lane]
             lane.line = None
         lane.wake_at = _NEVER
+        self.unloaded(lane)
         del self._lanes[lane.name]

@@ -198,4 +198,5 @@ class SqliteQueue:
         if self._batches % _LOOK_EVERY == 0:
             free: int = self._connection.execute("PRAGMA freelist_count").fetchone()[0]
             if free > _FREE_PAGES:
-                self._connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+                # A script is carried out to its end; a statement without columns would stop after the first page.
+                self._connection.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
