@@ -23,6 +23,7 @@ from runtime.pool.network import modes
 SPARE_GROUPS = 16
 """Clean cgroups kept ready: a group from the stock costs microseconds, a new one 170."""
 
+_RECYCLE_AFTER_S = 0.02
 _STILL_DYING_S = 0.01
 """How long to wait for killed processes to leave their cgroups."""
 _MB = 1024 * 1024
@@ -49,7 +50,7 @@ class Holdings:
         self.sources = sources
         self.watch = memory_watch.MemoryWatch() if sources.groups.kind == "none" else None
         self._spawn_task = spawn_task
-        self._released = False
+        self._recycle_due = False
         self._recycled = asyncio.Event()
         self._recycled.set()
         self._closing = False
@@ -66,7 +67,9 @@ class Holdings:
 
     def take_blank(self, memory_mb: int, tmp_mb: int) -> "Holding":
         """Return what a worker of a function not known yet is to hold, but for its /tmp; raise OSError without it."""
-        return Holding(self, self.sources.groups.acquire(self.limits(memory_mb)), memory_mb, tmp_mb)
+        group = self.sources.groups.acquire(self.limits(memory_mb))
+        self._recycle_soon()
+        return Holding(self, group, memory_mb, tmp_mb)
 
     def limits(self, memory_mb: int, tmpfs_mb: int = 0) -> cgroups.Limits:
         """Return what a worker may use; a tmpfs is charged to its memory, which is raised by its size."""
@@ -87,10 +90,7 @@ class Holdings:
             self._spawn_task(_remove(holding.folder))
         if holding.function_name is not None:
             sources.ids.give_back(holding.function_name)
-        self._released = True
-        if self._recycled.is_set() and not self._closing:
-            self._recycled.clear()
-            self._spawn_task(self._recycle())
+        self._recycle_soon()
 
     async def close(self) -> None:
         """Remove every cgroup, image and namespace; the workers must be gone."""
@@ -103,10 +103,18 @@ class Holdings:
             await asyncio.to_thread(self.sources.images.close)
         self.sources.network.close()
 
+    def _recycle_soon(self) -> None:
+        self._recycle_due = True
+        if self._recycled.is_set() and not self._closing:
+            self._recycled.clear()
+            self._spawn_task(self._recycle())
+
     async def _recycle(self) -> None:
+        """Bring the stock of cgroups back to what it should be: not at once, because whoever took one comes first."""
         try:
-            while self._released and not self._closing:
-                self._released = False
+            while self._recycle_due and not self._closing:
+                await asyncio.sleep(_RECYCLE_AFTER_S)
+                self._recycle_due = False
                 await self._empty()
         finally:
             self._recycled.set()

@@ -48,7 +48,16 @@ def attributes(abi: int) -> bytes:
 
 
 def confine(abi: int, read: Iterable[str | int], write: Iterable[str | int], use: Iterable[str | int]) -> None:
-    """Confine this process for ever: ``read`` and run, ``write`` as well, or ``use`` (devices, read and written).
+    """Confine this process for ever, by ``rules``."""
+    ruleset = rules(abi, read, write, use)
+    try:
+        kernel.landlock_restrict(ruleset)
+    finally:
+        os.close(ruleset)
+
+
+def rules(abi: int, read: Iterable[str | int], write: Iterable[str | int], use: Iterable[str | int]) -> int:
+    """Return a ruleset: what may be ``read`` and run, ``write`` as well, or ``use`` (devices, read and written).
 
     Each is a path or a descriptor. A path that does not exist is left out: what is not allowed is denied.
     """
@@ -59,9 +68,10 @@ def confine(abi: int, read: Iterable[str | int], write: Iterable[str | int], use
             for place in places:
                 with contextlib.suppress(FileNotFoundError):
                     _allow(ruleset, rights & known, place)
-        kernel.landlock_restrict(ruleset)
-    finally:
+    except BaseException:
         os.close(ruleset)
+        raise
+    return ruleset
 
 
 def _allow(ruleset: int, rights: int, place: str | int) -> None:

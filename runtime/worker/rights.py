@@ -69,15 +69,21 @@ def privileges(_job: Job) -> None:
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def rules(job: Job) -> None:
+    """Make the rules for the paths, where they are the same for all functions: what is mounted tells them apart."""
+    if job.setting.mode != "bare" and "landlock" not in job.missing:
+        job.fds["rules"] = landlock.rules(job.setting.landlock_abi, ["/"], ["/tmp", "/dev/shm"], ["/dev"])
+
+
 def paths(job: Job) -> None:
     """Confine the worker to the paths it needs, and its signals to itself."""
     setting, folders = job.setting, job.order.folders
-    if setting.mode == "bare":
+    if "rules" in job.fds:
+        kernel.landlock_restrict(job.fds["rules"])
+    else:
         own = [path for name, path in folders.items() if name != "tmp"]
         read = (*setting.readable, "/proc/self", *own)
         landlock.confine(setting.landlock_abi, read, [folders["tmp"]], DEVICES)
-    else:
-        landlock.confine(setting.landlock_abi, ["/"], ["/tmp", "/dev/shm"], ["/dev"])
 
 
 def descriptors(job: Job) -> None:

@@ -10,6 +10,7 @@ order, with its reason, and is told in ``wire.Confined.missing``. Why this order
     group           kill(0) must not reach the zygote
     tmp             /tmp and /dev/shm: while we may still mount
     hostname
+    rules           of Landlock: made, not applied yet
     --- up to here nothing depends on the function: a blank waits here ---
     mounts          code, layers: while we may still mount
     user            [mode "user"] a user namespace of the worker's own: RLIMIT_NPROC counts per user and namespace, so
@@ -46,6 +47,7 @@ PREPARE: tuple[Step, ...] = (
     ("group", views.group),
     ("tmp", views.tmp),
     ("hostname", views.hostname),
+    ("rules", rights.rules),
 )
 """Steps that need nothing of the function."""
 

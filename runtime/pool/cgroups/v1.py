@@ -44,12 +44,12 @@ class Group:
         self._paths = tuple(dict.fromkeys(directories.values()))
         memory = directories["memory"]
         self._open: list[int] = []
-        self.join_fds: tuple[int, ...] = tuple(self._opened(path / "tasks", os.O_WRONLY) for path in self._paths)
-        self._peak_fd = self._opened(memory / "memory.max_usage_in_bytes", os.O_RDWR)
-        self._oom_fd = self._opened(memory / "memory.oom_control", os.O_RDONLY)
-        self._stat_fd = self._opened(memory / "memory.stat", os.O_RDONLY)
+        self.join_fds: tuple[int, ...] = tuple(self._opened(f"{path}/tasks", os.O_WRONLY) for path in self._paths)
+        self._peak_fd = self._opened(f"{memory}/memory.max_usage_in_bytes", os.O_RDWR)
+        self._oom_fd = self._opened(f"{memory}/memory.oom_control", os.O_RDONLY)
+        self._stat_fd = self._opened(f"{memory}/memory.stat", os.O_RDONLY)
         cpuacct = directories.get("cpuacct")
-        self._cpu_fd = self._opened(cpuacct / "cpuacct.usage", os.O_RDONLY) if cpuacct else -1
+        self._cpu_fd = self._opened(f"{cpuacct}/cpuacct.usage", os.O_RDONLY) if cpuacct else -1
         self._memory_bytes = _UNLIMITED
         self._limits: Limits | None = None
         self._throttled = False
@@ -162,7 +162,7 @@ class Group:
     def _kill_total(self) -> int:
         return stock.count(os.pread(self._oom_fd, 256, 0), b"oom_kill")
 
-    def _opened(self, path: Path, flags: int) -> int:
+    def _opened(self, path: str, flags: int) -> int:
         fd = os.open(path, flags | os.O_CLOEXEC)
         self._open.append(fd)
         return fd
