@@ -43,7 +43,7 @@ class _Calls:
         self._number = 0
         self._in_flight = 0
         self._warm, self._cold = histogram.Recorder(), histogram.Recorder()
-        self._phases = {name: histogram.Recorder() for name in ("queue", "fork", "init")}
+        self._phases = {name: histogram.Recorder() for name in ("queue", "fork", "sandbox", "assign", "init")}
         self._starts: dict[str, int] = {}
         self._failed = 0
         self._begun = self._end = self._last = 0

@@ -123,9 +123,18 @@ class Phases:
     queue: float = 0.0
     """From the invocation's arrival until a worker was asked for or freed."""
     fork: float = 0.0
-    """From the request to the zygote until the sandbox stood."""
+    """Until the process existed; nothing where one had been waiting."""
+    sandbox: float = 0.0
+    """Until its sandbox stood."""
+    assign: float = 0.0
+    """Until it had become the function, as it says itself: environment, paths, log."""
     init: float = 0.0
-    """From the assignment until the handler was imported."""
+    """Until the handler was imported."""
+
+    @property
+    def start(self) -> float:
+        """Return the time from the request for a worker until it could serve."""
+        return self.fork + self.sandbox + self.assign + self.init
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

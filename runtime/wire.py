@@ -117,6 +117,8 @@ class Ready:
     """The handler is imported."""
 
     TAG: ClassVar[int] = 18
+    import_us: int = dataclasses.field(default=0, compare=False)
+    """How long that took, without what came before it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

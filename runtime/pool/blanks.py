@@ -59,6 +59,9 @@ class _Waiting:
         self.stock = stock
         self.blank: forked.Forked
 
+    def process_forked(self) -> None:
+        """Hear that it exists."""
+
     def process_exited(self, _wait_status: int) -> None:
         """Hear that it died, or was let go."""
         self._owner.lost(self.stock, self.blank)

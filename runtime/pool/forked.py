@@ -125,6 +125,7 @@ class Forked:
     def on_spawned(self, pidfd: int) -> None:
         """Hear that the process exists."""
         self._held.spawned(pidfd, self.kill)
+        self._listener.process_forked()
         self._say_placed()
 
     def on_exit(self, status: int) -> None:

@@ -189,7 +189,7 @@ class Pool:
         """Give a new worker the call that waited longest, or keep it as a spare."""
         group = self._groups[ready.key]
         group.starting -= 1
-        self._start_time.add(ready.phases.fork + ready.phases.init)
+        self._start_time.add(ready.phases.start)
         self._observer.worker_started(ready.version, ready.kind, ready.phases)
         self._use(group, ready)
 

@@ -11,6 +11,9 @@ from runtime import model, wire
 class Listener(Protocol):
     """Hears what becomes of a process; called from the event loop."""
 
+    def process_forked(self) -> None:
+        """Hear that the process exists; not said of one that had been waiting."""
+
     def process_exited(self, wait_status: int) -> None:
         """Hear that the process is gone (its status as waitpid(2) gives it); the last call."""
 

@@ -103,6 +103,7 @@ class Worker:
         "_asked",
         "_cause",
         "_confined",
+        "_forked",
         "_frozen",
         "_link",
         "_process",
@@ -140,7 +141,7 @@ class Worker:
         self._frozen = False
         self._cause = ""
         self._tail: report.Tail | None = None
-        self._asked = self._confined = around.clock()
+        self._asked = self._forked = self._confined = around.clock()
         self._started_call = 0.0
         self._streamed = 0
         self.last_s = 0.0
@@ -228,7 +229,7 @@ class Worker:
             case wire.Confined():
                 self._initialising(message)
             case wire.Ready():
-                self._ready()
+                self._ready(message.import_us * 1e-6)
             case wire.InitError():
                 error_type = _printable(message.error_type)
                 failure = Failure(error_type=error_type, payload=message.payload, init_s=self._init_so_far())
@@ -272,11 +273,17 @@ class Worker:
         self._process.missing.update(confined.missing)
         self._platform(report.init_start(self.version, time.time(), stream=self.stream))
 
-    def _ready(self) -> None:
+    def _ready(self, import_s: float) -> None:
         self._stop_timer()
-        now = self._around.clock()
-        self.init_s = now - self._confined
-        self.phases = model.Phases(fork=self._confined - self._asked, init=self.init_s)
+        self.init_s = self._init_so_far()
+        import_s = min(max(0.0, import_s), self.init_s)
+        self.phases = model.Phases(
+            # The zygote's news may come after the worker's own.
+            fork=min(self._forked, self._confined) - self._asked,
+            sandbox=max(0.0, self._confined - self._forked),
+            assign=self.init_s - import_s,
+            init=import_s,
+        )
         self._link.drain_log()
         self._move(slot.Event.READY)
         self._around.owner.worker_ready(self)
@@ -315,6 +322,10 @@ class Worker:
             self._process.kill()
 
     # What it hears from its process
+
+    def process_forked(self) -> None:
+        """Hear that the process exists."""
+        self._forked = self._around.clock()
 
     def process_exited(self, wait_status: int) -> None:
         """Hear that the process is gone: what it served, or was to serve, ends with AWS's error."""

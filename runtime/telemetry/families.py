@@ -148,7 +148,8 @@ WORKER_STARTS = Family(
 PHASES = Family(
     "hotfork_cold_start_phase_seconds",
     "histogram",
-    "Where the time of cold starts went: queue (until a worker was asked for), fork (until the sandbox stood), init.",
+    "Where the time of cold starts went: queue (until a worker was asked for), fork (until its process existed), "
+    "sandbox (until that stood), assign (until it had become the function), init (until the handler was imported).",
     ("phase",),
     (0.0001, 0.00025, *_SECONDS),
 )

@@ -29,6 +29,7 @@ Reading: TypeAlias = float | Mapping[str, float]
 
 _FORGOTTEN_LIMIT = 10_000
 _MB = 1024 * 1024
+_PHASES = ("queue", "fork", "sandbox", "assign", "init")
 _SUCCESS, _WARM = model.Status.SUCCESS, model.StartKind.WARM
 _DURATIONS = families.DURATION.bounds
 _MEMORY = families.WORKER_MEMORY.bounds
@@ -47,7 +48,7 @@ class Metrics:
         self._running = 0
         self._workers = {state.value: 0 for state in slot.State if state is not slot.State.DEAD}
         self._starts: dict[str, int] = {}
-        self._phases = {phase: series.Histogram(families.PHASES.bounds) for phase in ("queue", "fork", "init")}
+        self._phases = {phase: series.Histogram(families.PHASES.bounds) for phase in _PHASES}
         self._queue_wait = series.Histogram(families.QUEUE_WAIT.bounds)
         self._memory = {mb: series.Histogram(_MEMORY) for mb in MEMORY_CLASSES_MB}
         self.loop_lag = series.Histogram(families.LOOP_LAG.bounds)
@@ -126,8 +127,8 @@ class Metrics:
     def worker_started(self, version: model.Version, kind: model.StartKind, phases: model.Phases) -> None:  # noqa: ARG002
         """Count a start and where its time went."""
         series.add(self._starts, kind.value)
-        self._phases["fork"].observe(phases.fork)
-        self._phases["init"].observe(phases.init)
+        for phase in _PHASES[1:]:
+            self._phases[phase].observe(getattr(phases, phase))
 
     def worker_failed(self, version: model.Version, cause: str) -> None:
         """Count a worker that ended by its own fault."""

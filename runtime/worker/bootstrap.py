@@ -11,6 +11,7 @@ import collections.abc
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
@@ -87,9 +88,11 @@ def _run(pipe: channel.Channel) -> NoReturn:
     assign = wire.Assign(*pipe.receive()[1:])
     costume.become(assign)
     _log.install(os.environ.get("AWS_LAMBDA_LOG_FORMAT"), os.environ.get("AWS_LAMBDA_LOG_LEVEL"))
+    began = time.perf_counter()
     server = _Server(pipe, _find_handler(pipe, assign.handler))
+    import_us = round((time.perf_counter() - began) * 1e6)
     _flush()
-    pipe.send(wire.Ready())
+    pipe.send(wire.Ready(import_us))
     is_init = os.getpid() == 1
     while True:
         server.answer(*pipe.receive())

@@ -102,7 +102,7 @@ def test_prometheus_scrapes_and_understands_a_server(server, ask):
         sample["metric"]["phase"]: float(sample["value"][1])
         for sample in ask("query", query="hotfork_cold_start_phase_seconds_count")["result"]
     }
-    assert phases.keys() == {"queue", "fork", "init"}
+    assert phases.keys() == {"queue", "fork", "sandbox", "assign", "init"}
     assert min(phases.values()) >= 1
     assert value(ask, 'hotfork_function_memory_used_max_bytes{function="watched"}') > 1_000_000
     assert value(ask, "process_resident_memory_bytes") > 10_000_000

@@ -15,7 +15,7 @@ COLD = model.Outcome(
     init_s=0.1,
     max_memory_mb=38,
     start=model.StartKind.PLAIN,
-    phases=model.Phases(queue=0.0004, fork=0.002, init=0.1),
+    phases=model.Phases(queue=0.0004, fork=0.001, sandbox=0.0007, assign=0.0003, init=0.1),
 )
 RAISED = model.Outcome(status=model.Status.ERROR, payload=b"", error_type="KeyError", duration_s=0.5, billed_ms=500)
 TIMEOUT = model.Outcome(

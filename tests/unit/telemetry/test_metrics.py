@@ -36,8 +36,8 @@ def test_cold_starts_and_their_phases(counted):
     assert found("worker_starts_total", kind="plain") == 1
     assert found("init_duration_seconds_count", function="hello") == 1
     assert found("init_duration_seconds_sum", function="hello") == pytest.approx(0.1)
-    sums = {phase: found("cold_start_phase_seconds_sum", phase=phase) for phase in ("queue", "fork", "init")}
-    assert sums == pytest.approx({"queue": 0.0004, "fork": 0.002, "init": 0.1})
+    sums = {phase: found("cold_start_phase_seconds_sum", phase=phase) for phase in metrics._PHASES}
+    assert sums == pytest.approx({"queue": 0.0004, "fork": 0.001, "sandbox": 0.0007, "assign": 0.0003, "init": 0.1})
     assert found("queue_wait_seconds_count") == 2
     assert found("queue_wait_seconds_bucket", le="0.0001") == 1
     assert found("queue_wait_seconds_sum") == pytest.approx(0.0004)
