@@ -22,6 +22,10 @@ _COMMANDS = {
     "logs": "runtime.cli.logs",
     "events": "runtime.cli.events",
     "rm": "runtime.cli.functions",
+    "versions": "runtime.cli.versions",
+    "alias": "runtime.cli.aliases",
+    "layer": "runtime.cli.layers",
+    "concurrency": "runtime.cli.concurrency",
     "doctor": "runtime.cli.doctor",
     "env": "runtime.cli.env",
 }

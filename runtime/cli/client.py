@@ -128,6 +128,18 @@ class Client:
             raise Unreachable(f"{self.url} is not a hotfork server: its answer is not JSON") from None
 
 
+    def listed(self, path: str, key: str) -> list[dict[str, Any]]:
+        """Return all entries under a key of a listing, page by page."""
+        found: list[dict[str, Any]] = []
+        marker = ""
+        while True:
+            page = self.call("GET", path + (f"{'&' if '?' in path else '?'}Marker={quote(marker)}" if marker else ""))
+            found += page[key]
+            marker = page.get("NextMarker")
+            if not marker:
+                return found
+
+
 def check(answer: Answer) -> None:
     """Raise Refused if an answer is an error of the API, Broken if the server itself failed."""
     if answer.status < http.client.BAD_REQUEST:
@@ -143,6 +155,11 @@ def check(answer: Answer) -> None:
     raise (Broken if failed else Refused)(answer.status, code.partition(":")[0], message)
 
 
+def quote(text: str) -> str:
+    """Return a text as one segment of a path, or a value in a query."""
+    return urllib.parse.quote(text, safe="")
+
+
 def function_path(name: str, *rest: str) -> str:
     """Return the path of a function, given as name, name:qualifier or ARN."""
-    return "/".join((FUNCTIONS, urllib.parse.quote(name, safe=""), *rest))
+    return "/".join((FUNCTIONS, quote(name), *rest))

@@ -1,6 +1,7 @@
 """``hotfork deploy``."""
 
 import base64
+import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import click
 
 from runtime.cli import client as clients
+from runtime.cli import layers as layering
 from runtime.cli import output as outputs
 from runtime.cli import package as packages
 
@@ -24,16 +26,25 @@ POLL_S = 0.05
 @click.option("--memory", type=int, metavar="MB")
 @click.option("--timeout", type=int, metavar="SECONDS")
 @click.option("--env", "variables", multiple=True, metavar="K=V", help="A variable of the function; may be repeated.")
+@click.option(
+    "--layer", "layers", multiple=True, metavar="NAME[:N]", help="Newest version if N is not given; repeatable."
+)
 @click.option("--runtime", metavar="python3.N", help="Default for a new function: that of this command.")
 @outputs.options
 def deploy(
-    source: Path, name: str | None, variables: tuple[str, ...], url: str | None, output: str | None, **options: Any
+    source: Path,
+    name: str | None,
+    variables: tuple[str, ...],
+    layers: tuple[str, ...],
+    url: str | None,
+    output: str | None,
+    **options: Any,
 ) -> None:
     """Create or update a function from a folder or a zip file, and wait until it is active.
 
     A file function.toml in the folder may hold handler, runtime, memory, timeout, description and a table
     [environment]; options go before it. An update leaves alone what neither names; if one of them names
-    variables, these are all that the function has afterwards.
+    variables, or layers, these are all that the function has afterwards.
     """
     overrides = {**options, "environment": _environment(variables)}
     try:
@@ -42,6 +53,9 @@ def deploy(
         raise click.UsageError(error.message) from None
     client = clients.Client(url)
     _say(f"Packed {package.entries} files, {outputs.size(len(package.zip_file))}")
+    if layers:
+        arns = [layering.arn_of(client, layer) for layer in layers]
+        package = dataclasses.replace(package, configuration={**package.configuration, "Layers": arns})
     current = _current(client, package.name)
     if current is None:
         _create(client, package)
@@ -89,7 +103,8 @@ def _create(client: clients.Client, package: packages.Package) -> None:
 
 
 def _update(client: clients.Client, package: packages.Package, current: dict[str, Any]) -> None:
-    changes = {key: value for key, value in package.configuration.items() if value != current.get(key)}
+    present = {**current, "Layers": [layer["Arn"] for layer in current.get("Layers") or []]}
+    changes = {key: value for key, value in package.configuration.items() if value != present.get(key)}
     if changes:
         client.call("PUT", clients.function_path(package.name, "configuration"), changes)
         _wait(client, package.name)

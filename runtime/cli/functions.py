@@ -1,8 +1,5 @@
 """``hotfork ls``, ``describe`` and ``rm``."""
 
-import urllib.parse
-from typing import Any
-
 import click
 
 from runtime.cli import client as clients
@@ -13,16 +10,7 @@ from runtime.cli import output as outputs
 @outputs.options
 def ls(url: str | None, output: str | None) -> None:
     """List the functions."""
-    client = clients.Client(url)
-    functions: list[dict[str, Any]] = []
-    marker = ""
-    while True:
-        query = f"?Marker={urllib.parse.quote(marker, safe='')}" if marker else ""
-        page = client.call("GET", f"{clients.FUNCTIONS}/{query}")
-        functions += page["Functions"]
-        marker = page.get("NextMarker")
-        if not marker:
-            break
+    functions = clients.Client(url).listed(f"{clients.FUNCTIONS}/", "Functions")
     if outputs.wants_json(output):
         outputs.show_json(functions)
         return

@@ -44,6 +44,14 @@ def show_json(document: Any) -> None:
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
+def show_done(document: Any, line: str, output: str | None) -> None:
+    """Print what came of a change: the document for programs, one line for people."""
+    if wants_json(output):
+        show_json(document)
+    else:
+        click.echo(line)
+
+
 def show_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
     """Print rows as a table; ``columns`` maps a row's key to its heading. Numbers are aligned right."""
     cells = [[_text(row.get(key)) for key in columns] for row in rows]

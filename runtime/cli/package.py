@@ -12,7 +12,7 @@ import io
 import os
 import tomllib
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,14 @@ class PackageError(errors.HotforkError):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """A zip, and the names of what is in it."""
+
+    zip_file: bytes
+    names: frozenset[str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
     """Code and configuration of one function, ready for the API."""
 
@@ -78,33 +86,39 @@ def read(source: Path, name: str | None = None, overrides: Mapping[str, Any] | N
     ``overrides`` has the keys of function.toml and goes before it, variable by variable in ``environment``.
     """
     overrides = {key: value for key, value in (overrides or {}).items() if value not in (None, {})}
-    if source.is_dir():
-        settings = _manifest(source / MANIFEST)
-        files = list(_files(source))
-        if not files:
-            raise PackageError(f"there is no file to deploy in {source}")
-        zip_file = _zip(source, files)
-        entries = len(files)
-        names = {file.relative_to(source).as_posix() for file in files}
-        default_name = source.resolve().name
-    else:
-        settings, default_name = {}, source.stem
-        try:
-            zip_file = source.read_bytes()
-            names = set(zipfile.ZipFile(io.BytesIO(zip_file)).namelist())
-        except OSError as error:
-            raise PackageError(f"cannot read {source}: {error.strerror}") from None
-        except zipfile.BadZipFile as error:
-            raise PackageError(f"{source} is neither a folder nor a zip file: {error}") from None
-        entries = len(names)
+    folder = source.is_dir()
+    settings = _manifest(source / MANIFEST) if folder else {}
+    files = read_files(source)
     merged = settings | overrides
     merged["environment"] = settings.get("environment", {}) | overrides.get("environment", {})
-    if "handler" not in merged and (handler := _usual_handler(names)):
+    if "handler" not in merged and (handler := _usual_handler(files.names)):
         merged["handler"] = handler
     configuration = {_API_NAMES[key]: merged[key] for key in _API_NAMES if key in merged}
     if merged["environment"]:
         configuration["Environment"] = {"Variables": merged["environment"]}
-    return Package(name=name or default_name, zip_file=zip_file, entries=entries, configuration=configuration)
+    return Package(
+        name=name or (source.resolve().name if folder else source.stem),
+        zip_file=files.zip_file,
+        entries=len(files.names),
+        configuration=configuration,
+    )
+
+
+def read_files(source: Path) -> Files:
+    """Return a folder as a zip, or a zip file as it is; raise PackageError."""
+    if source.is_dir():
+        files = list(_files(source))
+        if not files:
+            raise PackageError(f"there is no file to deploy in {source}")
+        names = frozenset(file.relative_to(source).as_posix() for file in files)
+        return Files(zip_file=_zip(source, files), names=names)
+    try:
+        zip_file = source.read_bytes()
+        return Files(zip_file=zip_file, names=frozenset(zipfile.ZipFile(io.BytesIO(zip_file)).namelist()))
+    except OSError as error:
+        raise PackageError(f"cannot read {source}: {error.strerror}") from None
+    except zipfile.BadZipFile as error:
+        raise PackageError(f"{source} is neither a folder nor a zip file: {error}") from None
 
 
 def examples() -> list[Package]:
@@ -117,7 +131,7 @@ def examples() -> list[Package]:
     return [read(manifest.parent) for manifest in sorted(folders[0].glob(f"*/{MANIFEST}"))]
 
 
-def _usual_handler(names: set[str]) -> str | None:
+def _usual_handler(names: Collection[str]) -> str | None:
     if "lambda_function.py" in names:
         return "lambda_function.lambda_handler"
     return "handler.handler" if "handler.py" in names else None

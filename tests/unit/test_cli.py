@@ -60,7 +60,10 @@ def run(server, monkeypatch):
 def test_help_lists_every_command_in_order(run):
     text = run("--help").stdout
     commands = re.findall(r"^  (\w+)  ", text.partition("Commands:")[2], re.MULTILINE)
-    assert commands == ["serve", "deploy", "invoke", "ls", "describe", "logs", "events", "rm", "doctor", "env"]
+    managing = ["versions", "alias", "layer", "concurrency"]
+    assert commands == [
+        *("serve", "deploy", "invoke", "ls", "describe", "logs", "events", "rm", *managing, "doctor", "env")
+    ]
     assert "Exit codes" in text
 
 
