@@ -127,7 +127,6 @@ class Client:
         except ValueError:
             raise Unreachable(f"{self.url} is not a hotfork server: its answer is not JSON") from None
 
-
     def listed(self, path: str, key: str) -> list[dict[str, Any]]:
         """Return all entries under a key of a listing, page by page."""
         found: list[dict[str, Any]] = []
@@ -150,6 +149,8 @@ def check(answer: Answer) -> None:
         message = str(document.get("message") or document.get("Message") or "")
     except (ValueError, AttributeError):
         message = ""
+    if code.startswith("MissingAuthenticationToken"):
+        message += ": set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to a key of the server's credentials file"
     # 501 says that an operation is not offered: to ask for it was the mistake.
     failed = answer.status >= http.client.INTERNAL_SERVER_ERROR and answer.status != http.client.NOT_IMPLEMENTED
     raise (Broken if failed else Refused)(answer.status, code.partition(":")[0], message)

@@ -294,6 +294,7 @@ def test_our_own_command_line_signs(run):
         done = run(HOTFORK, "ls", key_id=key_id)
         assert done.returncode == 2
         assert error in done.stderr
+    assert "set AWS_ACCESS_KEY_ID" in run(HOTFORK, "ls", key_id=None).stderr
     assert "logs:FilterLogEvents" in run(HOTFORK, "logs", "hello").stderr
 
 
