@@ -14,7 +14,8 @@ import csv
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+
+from runtime.pool import keepalive
 
 MINUTES = 24 * 60
 
@@ -27,16 +28,6 @@ class Function:
     """The minutes in which it was invoked, in order."""
     invocations: int
     memory_mb: float
-
-
-class Policy(Protocol):
-    """Decides for one function. Times are in minutes."""
-
-    def gap(self, length: int) -> None:
-        """Hear of an idle gap that has ended."""
-
-    def windows(self) -> tuple[float, float]:
-        """Return pre-warm and keep-alive window for the gap that begins."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,7 +45,7 @@ class Score:
         return self.cold / self.invocations if self.invocations else 0.0
 
 
-def simulate(functions: Sequence[Function], make: Callable[[], Policy]) -> Score:
+def simulate(functions: Sequence[Function], make: Callable[[], keepalive.Policy]) -> Score:
     """Play the day with a fresh policy for each function; nothing runs when it begins."""
     cold = 0
     minutes = weighted = 0.0
@@ -66,7 +57,7 @@ def simulate(functions: Sequence[Function], make: Callable[[], Policy]) -> Score
     return Score(sum(function.invocations for function in functions), cold, minutes, weighted)
 
 
-def _play(busy: Sequence[int], policy: Policy) -> tuple[int, float]:
+def _play(busy: Sequence[int], policy: keepalive.Policy) -> tuple[int, float]:
     """Return the cold starts and the wasted minutes of one function."""
     if not busy:
         return 0, 0.0

@@ -3,15 +3,16 @@
 from collections.abc import Callable
 
 from bench import keepalive, machine, policies, result, setting, text
+from runtime.pool import keepalive as policy
 
 BASE = "fixed 10 min"
-POLICIES: dict[str, Callable[[], keepalive.Policy]] = {
-    BASE: lambda: policies.Fixed(10),
-    "fixed 20 min": lambda: policies.Fixed(20),
-    "fixed 60 min": lambda: policies.Fixed(60),
+POLICIES: dict[str, Callable[[], policy.Policy]] = {
+    BASE: lambda: policy.Fixed(10),
+    "fixed 20 min": lambda: policy.Fixed(20),
+    "fixed 60 min": lambda: policy.Fixed(60),
     "hybrid histogram": policies.HybridHistogram,
     "hybrid histogram, else 10 min": lambda: policies.HybridHistogram(otherwise=10),
-    "expectation": policies.Expectation,
+    "learned": policy.Learned,
 }
 
 

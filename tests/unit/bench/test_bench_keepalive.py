@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import keepalive, policies
+from runtime.pool import keepalive as policy_of_pool
 
 
 def a_function(*busy, memory=100.0):
@@ -44,14 +45,16 @@ def test_a_day_by_hand(prewarm, keep, cold, wasted):
 
 
 def test_functions_add_up_and_one_that_never_runs_costs_nothing():
-    score = keepalive.simulate([a_function(7), a_function(), a_function(9, memory=1.0)], lambda: policies.Fixed(10))
+    score = keepalive.simulate(
+        [a_function(7), a_function(), a_function(9, memory=1.0)], lambda: policy_of_pool.Fixed(10)
+    )
     assert (score.cold, score.wasted_minutes, score.wasted_mb_minutes) == (2, 20, 1010)
 
 
 @given(st.sets(st.integers(0, keepalive.MINUTES - 1), min_size=1, max_size=50))
 def test_longer_keep_alive_is_never_colder_and_never_cheaper(busy):
     functions = [a_function(*sorted(busy))]
-    scores = [keepalive.simulate(functions, lambda k=k: policies.Fixed(k)) for k in (0, 5, 60, keepalive.MINUTES)]
+    scores = [keepalive.simulate(functions, lambda k=k: policy_of_pool.Fixed(k)) for k in (0, 5, 60, keepalive.MINUTES)]
     assert scores == sorted(scores, key=lambda score: -score.cold)
     assert scores == sorted(scores, key=lambda score: score.wasted_minutes)
     assert scores[-1].cold == 1
@@ -98,36 +101,3 @@ def test_a_trace_is_read(tmp_path):
     (tmp_path / "x_inv.csv").write_text("HashFunction\nf\n")
     with pytest.raises(ValueError, match="column"):
         keepalive.read(tmp_path)
-
-
-def test_the_expectation_waits_a_little_for_the_unknown_and_long_for_what_is_likely():
-    assert policies.Expectation().windows()[0] == 0
-    unknown = policies.Expectation().windows()[1]
-    assert 5 < unknown < 60
-    dear, cheap = policies.Expectation(worth=1000), policies.Expectation(worth=2)
-    assert dear.windows()[1] > unknown > cheap.windows()[1]
-    regular = policies.Expectation()
-    for _ in range(50):
-        regular.gap(200)
-    prewarm, keep = regular.windows()
-    assert prewarm <= 200 <= prewarm + keep
-    assert keep < 50
-
-
-def test_the_expectation_lets_go_of_what_never_comes():
-    policy = policies.Expectation()
-    for _ in range(200):
-        policy.gap(1400)
-        policy.gap(1000)
-    prewarm, keep = policy.windows()
-    assert prewarm > 0 or keep == 0
-
-
-@given(st.lists(st.integers(1, keepalive.MINUTES), max_size=40))
-def test_windows_are_never_negative_nor_endless(gaps):
-    for policy in (policies.Expectation(), policies.HybridHistogram(), policies.Fixed(10)):
-        for length in gaps:
-            policy.gap(length)
-        prewarm, keep = policy.windows()
-        assert prewarm >= 0
-        assert 0 <= keep <= keepalive.MINUTES
