@@ -200,6 +200,14 @@ class CodeStorageExceeded(ApiError):
     message_key = "message"
 
 
+class AliasLimitExceeded(ApiError):
+    """The function has as many aliases as it may have."""
+
+    code = "AliasLimitExceededException"
+    status = 400
+    message_key = "message"
+
+
 class PolicyLengthExceeded(ApiError):
     """The permissions policy for the resource is too large."""
 

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from runtime import errors, model
 from runtime.registry import names, records, registry
 
+MOST = 1000
+"""Aliases of a function. AWS has a limit, and an error for it, but does not publish the number."""
+
 
 def get(book: registry.Registry, function_name: str, name: str) -> records.AliasRecord:
     """Return an alias; raise ResourceNotFound, as GetAlias words it."""
@@ -38,6 +41,11 @@ async def create(
         if name in function.aliases:
             arn = book.site.function_arn(function_name, name)
             raise errors.ResourceConflict(f"Alias already exists: {arn}")
+        if len(function.aliases) >= MOST:
+            raise errors.AliasLimitExceeded(
+                "Lambda couldn't create the alias because your Amazon Web Services account has exceeded the maximum "
+                "number of aliases allowed per Lambda function."
+            )
         return dataclasses.replace(function, aliases={**function.aliases, name: alias})
 
     await book.change(names.FunctionRef(name=function_name, qualifier=version), decide)
@@ -91,7 +99,9 @@ def _check(book: registry.Registry, function_name: str, alias: records.AliasReco
         raise errors.InvalidParameterValue("Number of items in AdditionalVersionWeights cannot be greater than 1")
     for number in alias.weights:
         if alias.version == model.LATEST:
-            raise errors.InvalidParameterValue("$LATEST is not supported for an alias pointing to more than 1 version")
+            raise errors.InvalidParameterValue(
+                "$LATEST is not supported for an alias pointing to more than 1 version", type_=None
+            )
         if number == alias.version:
             raise errors.InvalidParameterValue(
                 f"Invalid function version {number}. "

@@ -422,10 +422,6 @@ INVALID = [
         alias(RoutingConfig=weights(v1=0.5)),
         "Invalid function version 1. Function version 1 is already included in routing configuration.",
     ),
-    (
-        alias(FunctionVersion="$LATEST", RoutingConfig=weights(v1=0.5)),
-        "$LATEST is not supported for an alias pointing to more than 1 version",
-    ),
     (("tag_resource", {"Resource": ARN + "fn", "Tags": {}}), "An error occurred and the request cannot be processed."),
     (
         ("tag_resource", {"Resource": ARN + "fn:v1", "Tags": {"a": "b"}}),

@@ -1,0 +1,326 @@
+"""Errors as AWS gives them, in the situations in which they were recorded: whole bodies, by operation."""
+
+import io
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+import zipfile
+
+import api_harness
+import pytest
+from conftest import create
+
+from runtime.registry import aliases
+
+ARN = "arn:aws:lambda:us-east-1:000000000000:function:"
+LAYER = "arn:aws:lambda:us-east-1:000000000000:layer:"
+FN = "/2015-03-31/functions"
+LAYERS = "/2018-10-31/layers"
+PROVISIONED = "/2019-09-30/functions/{}/provisioned-concurrency?Qualifier={}"
+EVENTS = "/2019-09-25/functions/{}/event-invoke-config"
+NO_CONFIG = "The function " + ARN + "{} doesn't have an EventInvokeConfig"
+CSC = "arn:aws:lambda:us-east-1:000000000000:code-signing-config:csc-0123456789abcdef0"
+TAG_PATTERN = (
+    r"arn:(aws[a-zA-Z-]*):lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:(function:[a-zA-Z0-9-_]+"
+    r"(:(\$LATEST|[a-zA-Z0-9-_]+))?|layer:([a-zA-Z0-9-_]+)|code-signing-config:csc-[a-z0-9]{17}|event-source-mapping:"
+    r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|capacity-provider:[a-zA-Z0-9-_]+)"
+)
+SOURCE = "\n at [Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); line: 1, column: {}]"
+MAPPING_ID = "00000000-0000-0000-0000-000000000000"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rows")
+    with api_harness.serving(folder, provisioned=lambda name, qualifier: 0) as served:
+        client = served.client()
+        api_harness.create(client, "fn", Publish=True)
+        client.create_alias(FunctionName="fn", Name="eventinvokealias", FunctionVersion="1")
+        client.create_alias(FunctionName="fn", Name="custom", FunctionVersion="1")
+        client.publish_layer_version(LayerName="tools", Content={"ZipFile": api_harness.zipped()})
+        yield served
+
+
+@pytest.fixture(scope="module")
+def rows(client):
+    """A function on a whole server."""
+    create(client, "rows", "def handler(event, context): pass\n")
+
+
+def permission(**more):
+    return {"Action": "lambda:InvokeFunction", "StatementId": "s", "Principal": "s3.amazonaws.com", **more}
+
+
+def creation(**more):
+    return {
+        "FunctionName": "new",
+        "Runtime": "python3.11",
+        "Role": api_harness.ROLE,
+        "Handler": "app.handler",
+        "Code": {"ZipFile": "UEs="},
+        **more,
+    }
+
+
+def tagging(arn):
+    return "POST", "/2017-03-31/tags/" + urllib.parse.quote(arn, safe=""), {"Tags": {"k": "v"}}
+
+
+def bad_tag(arn):
+    constraint = f"Member must satisfy regular expression pattern: {TAG_PATTERN}"
+    return f"1 validation error detected: Value '{arn}' at 'resource' failed to satisfy constraint: {constraint}"
+
+
+NOT_FOUND, INVALID, CONFLICT = (
+    "ResourceNotFoundException",
+    "InvalidParameterValueException",
+    "ResourceConflictException",
+)
+VALIDATION = "ValidationException"
+STATUS = {NOT_FOUND: 404, INVALID: 400, CONFLICT: 409, VALIDATION: 400}
+KEY = {NOT_FOUND: "Message", INVALID: "message", CONFLICT: "message", VALIDATION: "message"}
+
+ROWS = [
+    # Functions and versions
+    (
+        ("GET", f"{FN}/{ARN}some-function:$LATEST?Qualifier=$LATEST", None),
+        NOT_FOUND,
+        f"Function not found: {ARN}some-function:$LATEST",
+    ),
+    (
+        ("GET", f"{FN}/fn?Qualifier=aliasdoesnotexist", None),
+        NOT_FOUND,
+        f"Function not found: {ARN}fn:aliasdoesnotexist",
+    ),
+    (("POST", FN, creation(Layers=[LAYER + "tools:9"])), INVALID, f"Layer version {LAYER}tools:9 does not exist."),
+    (
+        ("POST", FN, creation(Layers=[LAYER + "doesnotexist:1"])),
+        INVALID,
+        f"Layer version {LAYER}doesnotexist:1 does not exist.",
+    ),
+    # Aliases
+    (
+        ("POST", f"{FN}/fn/aliases", {"Name": "custom", "FunctionVersion": "1"}),
+        CONFLICT,
+        f"Alias already exists: {ARN}fn:custom",
+    ),
+    # Provisioned concurrency
+    (
+        ("PUT", PROVISIONED.format("fn", "doesnotexist"), {"ProvisionedConcurrentExecutions": 1}),
+        NOT_FOUND,
+        f"Cannot find alias arn: {ARN}fn:doesnotexist",
+    ),
+    (
+        ("GET", PROVISIONED.format("doesnotexist", "noalias"), None),
+        NOT_FOUND,
+        f"Cannot find alias arn: {ARN}doesnotexist:noalias",
+    ),
+    (("DELETE", PROVISIONED.format("doesnotexist", "1"), None), NOT_FOUND, f"Function not found: {ARN}doesnotexist:1"),
+    # Permissions
+    (
+        ("POST", f"{FN}/fn/policy?Qualifier=alias-doesnotexist", permission()),
+        NOT_FOUND,
+        f"Cannot find alias arn: {ARN}fn:alias-doesnotexist",
+    ),
+    (
+        ("POST", f"{FN}/fn/policy?Qualifier=valid-with-$-but-doesnotexist", permission()),
+        NOT_FOUND,
+        f"Function not found: {ARN}fn:valid-with-$-but-doesnotexist",
+    ),
+    (("DELETE", f"{FN}/doesnotexist/policy/s", None), NOT_FOUND, f"No policy found for: {ARN}doesnotexist"),
+    # Layers
+    (
+        (
+            "POST",
+            f"{LAYERS}/tools-doesnotexist/versions/1/policy",
+            permission(Action="lambda:GetLayerVersion", Principal="*"),
+        ),
+        NOT_FOUND,
+        f"Layer version {LAYER}tools-doesnotexist:1 does not exist.",
+    ),
+    (
+        ("POST", f"{LAYERS}/tools/versions/2/policy", permission(Action="lambda:GetLayerVersion", Principal="*")),
+        NOT_FOUND,
+        f"Layer version {LAYER}tools:2 does not exist.",
+    ),
+    # Asynchronous invocation
+    (("GET", EVENTS.format("fn") + "?Qualifier=1", None), NOT_FOUND, NO_CONFIG.format("fn:1")),
+    (("GET", EVENTS.format("fn") + "?Qualifier=doesnotexist", None), NOT_FOUND, NO_CONFIG.format("fn:doesnotexist")),
+    (
+        ("GET", EVENTS.format("fn") + "?Qualifier=eventinvokealias", None),
+        NOT_FOUND,
+        NO_CONFIG.format("fn:eventinvokealias"),
+    ),
+    (("DELETE", EVENTS.format("doesnotexist"), None), NOT_FOUND, NO_CONFIG.format("doesnotexist:$LATEST")),
+    # Code signing
+    (
+        ("DELETE", "/2020-06-30/functions/csc-test-doesnotexist/code-signing-config", None),
+        NOT_FOUND,
+        f"Function not found: {ARN}csc-test-doesnotexist",
+    ),
+    # Tags
+    *[
+        (tagging(arn), VALIDATION, bad_tag(arn))
+        for arn in (
+            ARN.replace("function:", "foobar:") + "name",
+            ARN.replace("function:", "capacity-provider:") + "name:alias",
+            ARN.replace("function:", "event-source-mapping:") + MAPPING_ID + ":alias",
+        )
+    ],
+    # Event source mappings: there are none
+    (
+        tagging(ARN.replace("function:", "event-source-mapping:") + MAPPING_ID),
+        NOT_FOUND,
+        f"Event source mapping not found: {ARN.replace('function:', 'event-source-mapping:')}{MAPPING_ID}",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "message"), ROWS, ids=lambda value: " ".join(value[:2]) if isinstance(value, tuple) else ""
+)
+def test_whole_bodies(served, call, code, message):
+    method, path, document = call
+    status, headers, body = served.raw(method, path, None if document is None else json.dumps(document).encode())
+    kind = {} if code == VALIDATION else {"Type": "User"}
+    assert json.loads(body) == {**kind, KEY[code]: message}
+    assert (status, headers["x-amzn-errortype"]) == (STATUS[code], code)
+
+
+def test_a_code_signing_configuration_that_there_is_not(served):
+    status, _, body = served.raw("DELETE", f"/2020-04-22/code-signing-configs/{CSC}")
+    assert (status, json.loads(body)) == (
+        404,
+        {"Message": f"The Lambda code signing configuration {CSC} can not be found."},
+    )
+
+
+def test_latest_among_two_versions_bears_no_type(served):
+    document = {
+        "Name": "new",
+        "FunctionVersion": "$LATEST",
+        "RoutingConfig": {"AdditionalVersionWeights": {"1": 0.5}},
+    }
+    status, _, body = served.raw("POST", f"{FN}/fn/aliases", json.dumps(document).encode())
+    assert (status, json.loads(body)) == (
+        400,
+        {"message": "$LATEST is not supported for an alias pointing to more than 1 version"},
+    )
+
+
+@pytest.mark.parametrize("sid", ["doesnotexist", "non-existent"])
+def test_statements_that_there_are_not(served, sid):
+    client = served.client()
+    client.add_permission(FunctionName="fn", **permission(StatementId=sid + "-not"))
+    client.add_layer_version_permission(
+        LayerName="tools",
+        VersionNumber=1,
+        **permission(StatementId=sid + "-not", Action="lambda:GetLayerVersion", Principal="*"),
+    )
+    for path in (f"{FN}/fn/policy/{sid}", f"{LAYERS}/tools/versions/1/policy/{sid}"):
+        status, _, body = served.raw("DELETE", path)
+        assert status == 404
+        assert json.loads(body) == {"Type": "User", "Message": f"Statement {sid} is not found in resource policy."}
+
+
+def refused(server, method, path, body=None):
+    """Return (status, headers, document) of a request to a whole server."""
+    request = urllib.request.Request(server.url + path, body, method=method)
+    with pytest.raises(urllib.error.HTTPError) as caught, urllib.request.urlopen(request, timeout=60):
+        pass
+    with caught.value as error:
+        return error.code, error.headers, json.load(error)
+
+
+def test_a_request_that_is_too_large(server):
+    status, headers, document = refused(server, "POST", FN, b" " * 70_167_212)
+    assert (status, headers["x-amzn-errortype"]) == (413, "RequestEntityTooLargeException")
+    assert "Request must be smaller than 70167211 bytes for the CreateFunction operation" in document.values()
+
+
+@pytest.mark.parametrize(
+    ("path", "arn"),
+    [
+        ("doesnotexist", ARN + "doesnotexist"),
+        ("doesnotexist:$LATEST", ARN + "doesnotexist:$LATEST"),
+        ("rows:non-existent-alias", ARN + "rows:non-existent-alias"),
+    ],
+)
+def test_invoke_of_what_there_is_not(server, rows, path, arn):
+    status, _, document = refused(server, "POST", f"{FN}/{path}/invocations", b"{}")
+    assert (status, document) == (404, {"Type": "User", "Message": f"Function not found: {arn}"})
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        (b"n\x87r\x9e\xe9\xb5\xd7I\xee\x9bmt", "Invalid UTF-8 start byte 0x87" + SOURCE.format(3)),
+        (
+            b"\x99\xeb,j\x07\xa1zYh",
+            "Unexpected character ((CTRL-CHAR, code 153)): expected a valid value (JSON String, Number, Array, Object or "
+            "token 'null', 'true' or 'false')" + SOURCE.format(1),
+        ),
+    ],
+)
+def test_invoke_with_what_is_no_text(server, rows, payload, message):
+    status, _, document = refused(server, "POST", f"{FN}/rows/invocations", payload)
+    parsed = "Could not parse request body into json: Could not parse payload into json: "
+    assert (status, document) == (400, {"Type": "User", "message": parsed + message})
+
+
+def test_invoke_of_a_function_that_is_turned_off(server, rows, client):
+    client.put_function_concurrency(FunctionName="rows", ReservedConcurrentExecutions=0)
+    status, headers, document = refused(server, "POST", f"{FN}/rows/invocations", b"{}")
+    assert (status, headers["Retry-After"]) == (429, "1")
+    assert document == {
+        "Reason": "ReservedFunctionConcurrentInvocationLimitExceeded",
+        "Type": "User",
+        "message": "Rate Exceeded.",
+    }
+    client.delete_function_concurrency(FunctionName="rows")
+
+
+def test_code_that_is_too_large_when_unpacked(served):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("zeros", bytes(262_144_001))
+    client = served.client()
+    with pytest.raises(client.exceptions.InvalidParameterValueException) as caught:
+        api_harness.create(client, "huge", Code={"ZipFile": buffer.getvalue()})
+    assert caught.value.response["message"] == "Unzipped size must be smaller than 262144000 bytes"
+
+
+def test_several_validation_errors(served):
+    document = {
+        "Content": {"ZipFile": "UEs="},
+        "CompatibleRuntimes": ["invalidruntime"],
+        "CompatibleArchitectures": ["invalidarch"],
+    }
+    status, _, body = served.raw("POST", f"{LAYERS}/tools/versions", json.dumps(document).encode())
+    message = json.loads(body)["message"]
+    assert status == 400
+    assert message.startswith("2 validation errors detected: Value '[invalidruntime]' at 'compatibleRuntimes' failed")
+    assert message.endswith(
+        "; Value '[invalidarch]' at 'compatibleArchitectures' failed to satisfy constraint: Member must satisfy "
+        "constraint: [Member must satisfy enum value set: [x86_64, arm64], Member must not be null]"
+    )
+
+
+def test_environment_variables_that_are_too_large(served):
+    client = served.client()
+    with pytest.raises(client.exceptions.InvalidParameterValueException) as caught:
+        api_harness.create(client, "large", Environment={"Variables": {"LARGE_VAR": "x" * 4096}})
+    assert caught.value.response["message"] == (
+        "Lambda was unable to configure your environment variables because the environment variables you have provided "
+        f'exceeded the 4KB limit. String measured: {{"LARGE_VAR":"{"x" * 4096}"}}'
+    )
+
+
+def test_more_aliases_than_a_function_may_have(served, monkeypatch):
+    monkeypatch.setattr(aliases, "MOST", 2)
+    client = served.client()
+    with pytest.raises(client.exceptions.AliasLimitExceededException) as caught:
+        client.create_alias(FunctionName="fn", Name="third", FunctionVersion="1")
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+    assert "maximum number of aliases" in caught.value.response["message"]
