@@ -6,10 +6,11 @@ import subprocess
 import sys
 import threading
 
+import psutil
 import pytest
 
 from runtime.pool import kernel
-from runtime.pool.network import door, doors, netns
+from runtime.pool.network import door, doors, nest, netns
 
 pytestmark = [
     pytest.mark.root,
@@ -124,6 +125,42 @@ async def test_the_door_of_a_namespace_is_reached_from_within_and_from_nowhere_e
         one.discard()
 
 
+@pytest.fixture
+async def nested():
+    try:
+        made = nest.Nest(ready=2)
+    except OSError as error:
+        pytest.skip(f"no user namespaces: {error}")
+    yield made
+    made.close()
+
+
+async def test_who_is_not_root_has_them_from_a_nest(nested):
+    taken = []
+    for _ in range(3):
+        nested.take(taken.append)
+    await until(lambda: len(taken) == 3)
+    assert len({os.fstat(one.fd).st_ino for one in taken} | {own()}) == 4
+    for one in taken:
+        assert inside(one.fd, socket.if_nameindex) == [(1, "lo")]
+        assert one.door.getsockname() == ("127.0.0.1", door.API_PORT)
+        assert inside(one.fd, talk_to_oneself)
+        one.discard()
+
+
+async def test_a_nest_ends_with_its_owner_and_says_that_it_is_gone():
+    made = nest.Nest(ready=0)
+    pids = [made._process.pid, *psutil.Process(made._process.pid).children(recursive=True)]
+    assert len(pids) == 2, "its parent, and the process in the namespaces"
+    made._process.kill()
+    taken = []
+    made.take(taken.append)
+    await until(lambda: taken)
+    assert isinstance(taken[0], OSError)
+    made.close()
+    await until(lambda: not pids[1].is_running() or pids[1].status() == psutil.STATUS_ZOMBIE)
+
+
 def refused():
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", door.API_PORT)) == 111  # ECONNREFUSED
@@ -131,8 +168,8 @@ def refused():
 
 def test_without_privilege_it_says_so():
     program = (
-        "import os\nfrom runtime.pool.network import netns\nos.setresuid(65534, 65534, 65534)\n"
-        "try:\n netns.make()\nexcept PermissionError as error:\n print(error)"
+        "import os\nfrom runtime.pool.network import namespace\nos.setresuid(65534, 65534, 65534)\n"
+        "try:\n namespace.make()\nexcept PermissionError as error:\n print(error)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert b"ermi" in done.stdout, "Operation not permitted, or Permission denied for its own /proc entry"

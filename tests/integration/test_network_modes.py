@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runtime import errors
-from runtime.pool.network import door, modes, nftables, pasta
+from runtime.pool.network import door, modes, nest, nftables, pasta
 
 UIDS = range(1_950_000_000, 1_950_000_010)
 
@@ -47,13 +47,18 @@ def lacking(message):
     return refuse
 
 
+def lacking_os():
+    raise OSError("no user namespaces")
+
+
 @pytest.fixture
 def machine(monkeypatch):
     """Return a function that says which of the ways of egress work."""
 
-    def has(*, router, rules, root=True):
+    def has(*, router, rules, root=True, nests=True):
         monkeypatch.setattr(pasta, "Egress", Fake if router else lacking("no pasta"))
         monkeypatch.setattr(nftables, "Egress", Fake if rules else lacking("no nft"))
+        monkeypatch.setattr(nest, "Nest", Fake if nests else lacking_os)
         monkeypatch.setattr(os, "geteuid", lambda: 0 if root else 1000)
 
     return has
@@ -87,7 +92,17 @@ async def test_who_is_not_root_has_a_router_or_nothing(machine):
     network = modes.open_network("auto", uids=UIDS)
     assert network.mode == "none"
     assert "no pasta" in network.how
-    assert network.api_url is None
+    assert (network.api_url, network.user_namespace) == ("http://127.0.0.1:3001", 7)
+    network.close()
+
+
+async def test_without_user_namespaces_a_worker_makes_its_own_network_and_has_no_door(machine):
+    machine(router=False, rules=False, root=False, nests=False)
+    network = modes.open_network("none", uids=UIDS)
+    assert (network.api_url, network.user_namespace) == (None, None)
+    given = []
+    network.take(lambda *taken: given.append(taken))
+    assert given == [(None, None)]
     network.close()
 
 

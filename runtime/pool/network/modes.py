@@ -1,12 +1,13 @@
 """The network modes of workers behind one port: what a worker is given, and what of the sandbox it goes without."""
 
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from runtime import errors
-from runtime.pool.network import door, doors, netns, nftables, pasta, reach, router
+from runtime.pool.network import door, doors, namespace, nest, netns, nftables, pasta, reach, router
 
 Use = Callable[[int | None, socket.socket | None], None]
 """Takes the descriptor of a network namespace, its to close; None: the worker makes one, or stays where it is. And the
@@ -52,22 +53,28 @@ class Empty:
     """Mode none: no network but a loopback of the worker's own."""
 
     mode = "none"
-    user_namespace: int | None = None
     resolv_conf = _RESOLV_CONF
     open_to_host = False
 
     def __init__(self, *, root: bool, how: str = "") -> None:
         self.how = how or "functions have no network"
         self.skip: dict[str, str] = {}
-        # A worker of an unprivileged zygote makes its own: only from within can its namespaces be joined.
-        self._spares = netns.Namespaces() if root else None
+        self._spares: netns.Namespaces | nest.Nest | None = None
+        self.user_namespace: int | None = None
+        if root:
+            self._spares = netns.Namespaces()
+        else:
+            # Without it each worker makes its own, which has no door.
+            with contextlib.suppress(OSError):
+                self._spares = nest.Nest()
+                self.user_namespace = self._spares.user_namespace
         self.doors = doors.Doors(_DOOR_MOST)
-        self.api_url = _url("127.0.0.1", door.API_PORT) if root else None
+        self.api_url = _url("127.0.0.1", door.API_PORT) if self._spares else None
 
     def take(self, use: Use) -> None:
         """Give a namespace that was made ahead, if any is."""
 
-        def give(made: netns.Namespace | OSError) -> None:
+        def give(made: namespace.Namespace | OSError) -> None:
             if isinstance(made, OSError):
                 use(None, None)
             else:

@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> NoReturn:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != int(parent):
             os._exit(0)
-        _enter(control)
+        enter(control)
         router = _Router(control, pasta, nft)
     except (OSError, subprocess.CalledProcessError) as error:
         control.sendall(str(error).encode()[:1000])
@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> NoReturn:
     os._exit(0)
 
 
-def _enter(control: socket.socket) -> None:
+def enter(control: socket.socket) -> None:
     """Go on as pid 1 of a new pid namespace, with rights in a new user namespace only."""
     uid, gid = os.getuid(), os.getgid()
     kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWPID)
