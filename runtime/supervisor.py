@@ -148,7 +148,9 @@ class _Supervisor:
             )
             api = control.Api(functions_, options)
             queued = self._events(runner, functions_, listener)
-            invoke = invocations.Invocations(runner, queued, functions_.site, lambda name: _may_loop(functions_, name))
+            invoke = invocations.Invocations(
+                runner, queued, functions_.site, configured.Configured(functions_).may_loop
+            )
             about_events = event_pages.EventPages(queued, dead_letters.DeadLetters(queued))
             own_pages = pages.Pages(
                 listener.logs,
@@ -391,12 +393,6 @@ def _follow(
 def _watch_isolation(listener: telemetry.Telemetry, report: isolation.Report) -> None:
     listener.metrics.watch(families.ISOLATION_LEVEL, lambda: report.level)
     listener.metrics.watch(families.ISOLATION_CONTROL, lambda: {one.name: int(one.engaged) for one in report.controls})
-
-
-def _may_loop(functions_: registry.Registry, name: str) -> bool:
-    """Return whether a function is allowed to call itself in a loop."""
-    record = functions_.ledger.function(name)
-    return record is not None and record.recursive_loop == "Allow"
 
 
 async def _deploy(examples: Sequence[Mapping[str, Any]], api: control.Api) -> None:

@@ -36,3 +36,8 @@ class Configured:
         reference = self._book.site.function(arn)
         self._book.resolve(reference)
         return reference.name, reference.qualifier
+
+    def may_loop(self, function_name: str) -> bool:
+        """Return whether a function may be invoked in a loop without end: its recursion config."""
+        function = self._book.ledger.function(function_name)
+        return function is not None and function.recursive_loop == "Allow"

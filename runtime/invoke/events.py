@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from runtime import config, errors, model, observer
-from runtime.invoke import endings, invoker, pace, retry, runs
+from runtime.invoke import endings, invoker, lineage, pace, retry, runs
 from runtime.invoke.destinations import aws, deliverer, record
 from runtime.invoke.queue import bounds, dispatcher, lanes, rows, sqlite
 
@@ -186,7 +186,11 @@ class Events:
     def passed_on(self, ending: endings.Ending, payload: bytes) -> rows.Row:
         """Return the row of the event that tells another function what came of an event; raise ApiError."""
         name, qualifier = self._functions.target(ending.target)
-        about = endings.About(request_id=self._new_request_id(), qualifier=qualifier, trace_id=ending.about.trace_id)
+        arn = self._functions.function_arn(name, None)
+        trace_id, before = lineage.extend(ending.about.trace_id or "", arn)
+        if before >= lineage.LIMIT and not self._functions.may_loop(name):
+            raise errors.RecursiveInvocation
+        about = endings.About(request_id=self._new_request_id(), qualifier=qualifier, trace_id=trace_id)
         return self._announce(name, about, record.invocation_record(ending, payload))
 
     def _announce(self, function_name: str, about: endings.About, payload: bytes) -> rows.Row:

@@ -25,7 +25,7 @@ def extend(trace_id: str, function_arn: str) -> tuple[str, int]:
     digest = _digest(function_arn)
     match = _LINEAGE.search(trace_id)
     if match is None:
-        return f"{trace_id};Lineage=1:{digest}:0", 0
+        return f"{trace_id}{';' if trace_id else ''}Lineage=1:{digest}:0", 0
     # SDKs encode the bar.
     chain = dict(_ENTRY.findall(urllib.parse.unquote(match[1])))
     before = int(chain.pop(digest)) + 1 if digest in chain else 0

@@ -30,6 +30,9 @@ class Functions(Protocol):
     def target(self, arn: str) -> tuple[str, str | None]:
         """Return the name and the qualifier in the ARN of a function; raise ApiError where there is none."""
 
+    def may_loop(self, function_name: str) -> bool:
+        """Return whether a function may be invoked in a loop without end."""
+
 
 class Ended(Protocol):
     """Takes over events that ended."""

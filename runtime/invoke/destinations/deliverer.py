@@ -105,7 +105,8 @@ class Deliverer:
         try:
             event = self._intake.passed_on(ending, row.body)
         except errors.ApiError as error:
-            self._failed(lane, row, ending, aws.Undelivered(f"{error.code}: {error.message}"))
+            looped = isinstance(error, errors.RecursiveInvocation)
+            self._failed(lane, row, ending, aws.Undelivered(f"{error.code}: {error.message}", refused=looped))
             return
         self.dispatcher.lanes.resume(lane)
 

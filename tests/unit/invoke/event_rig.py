@@ -89,6 +89,10 @@ class Functions:
         self.configs = {}
         self.queues = {}
         self.known = set()
+        self.looping = set()
+
+    def may_loop(self, name):
+        return name in self.looping
 
     def event_config(self, name, qualifier):
         return self.configs.get((name, qualifier or "$LATEST"))

@@ -158,10 +158,23 @@ async def test_another_function_gets_the_record_as_an_event(tmp_path):
         (second,) = rig.calls.runs("g")
         assert second.invoked_arn == f"{ARN}g:live"
         assert second.request_id == "new-2"
-        assert second.trace_id == "Root=1"
+        assert second.trace_id.startswith("Root=1;Lineage=1:")
         assert b'"requestPayload":"given"' in second.payload
         assert b'"responsePayload":"done"' in second.payload
         assert rig.listener.counts["received", "g"] == 1
+
+
+async def test_functions_that_tell_each_other_of_their_ends_are_stopped(tmp_path):
+    async with running(tmp_path) as rig:
+        for name, other in ("fg", "gf"):
+            rig.function(name)
+            rig.functions.send(name, success=f"{ARN}{other}")
+        await rig.accept()
+        await rig.quiet()
+        # The caller's own call of f is counted where it comes in.
+        assert len(rig.calls.runs("g")) == 16
+        assert len(rig.calls.runs("f")) == 17
+        assert rig.events.letters == 1
 
 
 async def test_a_function_that_is_made_later_gets_its_records(tmp_path):
