@@ -6,6 +6,7 @@ that a target refuses is tried again alone. What could not be delivered for too 
 
 import asyncio
 import concurrent.futures
+import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -13,6 +14,8 @@ from runtime import errors, observer
 from runtime.invoke import endings, retry, runs
 from runtime.invoke.destinations import aws
 from runtime.invoke.queue import dispatcher, lanes, rows
+
+_log = logging.getLogger(__name__)
 
 REFUSED_LIMIT = 3
 """Times that a target may refuse one message."""
@@ -144,6 +147,7 @@ class Deliverer:
             return
         if now >= lane.paused_until:
             lane.refusals += 1
+            _log.warning("results for %s cannot be delivered: %s", lane.name, error)
         due = retry.after_refusal(lane.refusals, row.accepted, now, self._rules)
         if isinstance(due, retry.Condition):
             self.dispatcher.lanes.pause(lane, now + retry.pause(lane.refusals, self._rules.base_delay_s))
