@@ -42,7 +42,7 @@ def needs(operation: str, request: Mapping[str, Any], site: names.Site) -> Itera
     if "Role" in request:
         yield Need("iam:PassRole", request["Role"])
     for layer in request.get("Layers", ()):
-        yield Need("lambda:GetLayerVersion", layer)
+        yield Need("lambda:GetLayerVersion", _layer_version(layer, site))
 
 
 def _function(request: Mapping[str, Any], site: names.Site) -> str | None:
@@ -56,12 +56,26 @@ def _resource(request: Mapping[str, Any], site: names.Site) -> str | None:
     """Return what is not a function."""
     if "LayerName" in request:
         return site.layer_arn(site.layer(request["LayerName"]), request.get("VersionNumber"))
-    for member in ("Arn", "Resource", "ResourceArn", "CodeSigningConfigArn", "DurableExecutionArn"):
+    if "Arn" in request:
+        return _layer_version(request["Arn"], site)
+    for member in ("Resource", "ResourceArn", "CodeSigningConfigArn", "DurableExecutionArn"):
         # PutFunctionCodeSigningConfig has a function too, and is about that.
         if member in request and "FunctionName" not in request:
-            arn: str = request[member]
-            return arn
+            return _canonical(request[member], site)
     return None
+
+
+def _layer_version(arn: str, site: names.Site) -> str:
+    ref = site.layer_version(arn)
+    return site.layer_arn(ref.name, ref.version)
+
+
+def _canonical(arn: str, site: names.Site) -> str:
+    """Return an ARN as policies spell it: what handlers take for the same function must not be another resource."""
+    if arn.split(":")[5:6] != ["function"] or "/" in arn:
+        return arn
+    ref = site.function(arn)
+    return site.function_arn(ref.name, ref.qualifier)
 
 
 def _mapping(request: Mapping[str, Any], site: names.Site) -> str:

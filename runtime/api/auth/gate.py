@@ -142,7 +142,7 @@ class Signed:
                 raise errors.UnknownOperation
             if rule.mode == pages.SIGNED:
                 caller = access.Identified(self._viewer(exchange), self._authority, exchange.peer)
-                caller.demand(rule.action, rule.resource)
+                caller.demand(rule.action, rule.resource())
         except errors.ApiError as error:
             refuse(exchange, error)
             return

@@ -54,18 +54,19 @@ class Guard:
             lifetime_s=WORKER_AGE_S + settings.pool.idle_ttl_s + _CALL_LIMIT_S + _SLACK_S,
             clock=clock,
         )
+        self._group_of = lambda name: book.version(name, None).log_group
         self._authority = access.Authority(site, Statements(book).on, clock)
 
     def public(self) -> gate.Gate:
         """Return the gate of what users reach."""
-        rules = pages.Rules(self._settings.auth, self._site, signed=self.signed)
+        rules = pages.Rules(self._settings.auth, self._site, self._group_of, signed=self.signed)
         if self.signed:
             return self._gate(rules)
         return gate.Open(rules, loopback=is_loopback(self._settings.host))
 
     def functions(self) -> gate.Gate:
         """Return the gate of what functions reach: whoever comes must sign, whatever the settings say."""
-        return self._gate(pages.Rules(self._settings.auth, self._site, signed=True))
+        return self._gate(pages.Rules(self._settings.auth, self._site, self._group_of, signed=True))
 
     def environment(self, version: model.Version, api_url: str | None) -> dict[str, str]:
         """Return credentials of a function's own as environment variables, and where it reaches the API, if it does."""

@@ -49,6 +49,20 @@ def needs(operation, **request):
         ),
         ("GetLayerVersionByArn", {"Arn": f"{LAYER}:2"}, [("lambda:GetLayerVersion", f"{LAYER}:2")]),
         ("TagResource", {"Resource": FUNCTION, "Tags": {}}, [("lambda:TagResource", FUNCTION)]),
+        # However a caller spells it, it is the same function or layer to a policy.
+        ("TagResource", {"Resource": FUNCTION.replace("aws", "aws-cn", 1)}, [("lambda:TagResource", FUNCTION)]),
+        ("ListTags", {"Resource": MAPPING}, [("lambda:ListTags", MAPPING)]),
+        (
+            "GetLayerVersionByArn",
+            {"Arn": f"{LAYER}:2".replace("aws", "aws-cn", 1)},
+            [("lambda:GetLayerVersion", f"{LAYER}:2")],
+        ),
+        ("GetFunction", {"FunctionName": "000000000000:function:hello"}, [("lambda:GetFunction", FUNCTION)]),
+        (
+            "UpdateFunctionConfiguration",
+            {"FunctionName": FUNCTION.replace("aws", "aws-cn", 1), "Layers": [f"{LAYER}:01"]},
+            [("lambda:UpdateFunctionConfiguration", FUNCTION), ("lambda:GetLayerVersion", f"{LAYER}:1")],
+        ),
         ("UpdateEventSourceMapping", {"UUID": "0b1c"}, [("lambda:UpdateEventSourceMapping", MAPPING)]),
         ("CreateEventSourceMapping", {"FunctionName": "hello"}, [("lambda:CreateEventSourceMapping", "*")]),
         (

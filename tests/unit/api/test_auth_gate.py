@@ -12,6 +12,7 @@ from runtime.api.auth import access, gate, keys, pages, policy, sigv4
 from runtime.registry import names
 
 SITE = names.Site()
+GROUPS = {"hello": "/aws/lambda/hello", "other": "/shared"}
 EVERYTHING = policy.parse(
     {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}, "test"
 )
@@ -47,7 +48,7 @@ class World:
         ring = Ring()
         verifier = sigv4.Verifier(ring, region=signers.REGION, clock=lambda: signers.NOW)
         authority = access.Authority(SITE, lambda _: self.statements, lambda: signers.NOW)
-        rules = pages.Rules(config.Auth(**switches), SITE, signed=True)
+        rules = pages.Rules(config.Auth(**switches), SITE, GROUPS.__getitem__, signed=True)
         self.gate = gate.Signed(verifier, ring, authority, rules, self.tasks.append)
 
     def exchange(self, **changes):
@@ -145,6 +146,17 @@ def test_who_signs_sees_the_pages_that_there_are(switches, path, expected):
     assert World(**switches).page(path) == expected
 
 
+def test_nobody_learns_by_a_page_which_functions_there_are():
+    world = World()
+    for function in ("hello", "absent"):
+        assert world.page(f"/_hotfork/logs/{function}", secret="x" * 40) == 403
+        exchange = world.exchange(method="GET", path=f"/_hotfork/logs/{function}", body=b"")
+        del exchange.headers["authorization"]
+        world.gate.admit_page(exchange, lambda: world.passed.append("page"))
+        assert status(exchange) == 401
+    assert not world.passed
+
+
 @pytest.mark.parametrize("path", ["/metrics", "/_hotfork/logs/hello", "/_hotfork/events/queue", "/console", "/new"])
 def test_who_may_not_see_a_page_does_not(path):
     world = World()
@@ -168,13 +180,12 @@ def _basic(name, password):
     return base64.b64encode(f"{name}:{password}".encode()).decode()
 
 
-def test_a_log_is_named_as_cloudwatch_names_it():
-    rule = pages.Rules(config.Auth(), SITE, signed=True).of("GET", "/_hotfork/logs/hello%3Alive")
-    assert rule == (
-        "signed",
-        "logs:FilterLogEvents",
-        "arn:aws:logs:us-east-1:000000000000:log-group:/aws/lambda/hello:log-stream:",
-    )
+def test_a_log_is_that_of_its_group_whatever_the_function_is_called():
+    rules = pages.Rules(config.Auth(), SITE, GROUPS.__getitem__, signed=True)
+    for function, group in GROUPS.items():
+        rule = rules.of("GET", f"/_hotfork/logs/{function}")
+        arn = f"arn:aws:logs:us-east-1:000000000000:log-group:{group}:log-stream:"
+        assert (rule.mode, rule.action, rule.resource()) == ("signed", "logs:FilterLogEvents", arn)
 
 
 def test_the_policy_of_a_resource_is_read_once_while_it_stays():
@@ -193,7 +204,8 @@ def test_the_policy_of_a_resource_is_read_once_while_it_stays():
 
 class Opened:
     def __init__(self, *, loopback=True, **switches):
-        self.gate = gate.Open(pages.Rules(config.Auth(**switches), SITE, signed=False), loopback=loopback)
+        rules = pages.Rules(config.Auth(**switches), SITE, GROUPS.__getitem__, signed=False)
+        self.gate = gate.Open(rules, loopback=loopback)
 
     def admit(self, **headers):
         exchange = http.Exchange(Channel(), "POST", "/2015-03-31/functions/", "", headers, True, False)
