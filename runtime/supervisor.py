@@ -132,7 +132,7 @@ class _Supervisor:
             self._tasks = await self._up.enter_async_context(asyncio.TaskGroup())
             self._up.callback(self._cancel_tasks)
             packages = await asyncio.to_thread(sdk.folder, settings.state_dir / "sdk")
-            network = _network(settings)
+            network = _network(settings, report)
             forks = zygotes.Zygotes(_zygote_settings(settings, report.mode, packages, network), self._spawn)
             workers = await self._pool(forks, report, packages, network, listener, keeper)
             places = admission.Admission(settings.pool.account_concurrency)
@@ -177,7 +177,7 @@ class _Supervisor:
             await queued.start()
             # Called first at the end: what is cut short then runs again after the next start.
             self._up.callback(queued.hand_back)
-            if keeper.needs_wall(_exposure(network, report), own_uids=os.geteuid() == 0):
+            if keeper.needs_wall(network.how if network.open_to_host else "", own_uids=os.geteuid() == 0):
                 self._build_wall(http, functions_http)
             port = await _listen(self._wall or http, settings.host, settings.port)
             watch = listener.metrics.watch
@@ -316,7 +316,7 @@ class _Supervisor:
             task.cancel()
 
 
-def _network(settings: config.Settings) -> modes.Network:
+def _network(settings: config.Settings, report: isolation.Report) -> modes.Network:
     """Return the network of functions; raises IsolationError where the one that is asked for cannot be enforced."""
     first, count = settings.sandbox.uid_base, settings.sandbox.uid_count
     return modes.open_network(
@@ -324,14 +324,8 @@ def _network(settings: config.Settings) -> modes.Network:
         uids=range(first, first + count),
         allowed=settings.sandbox.allowed,
         api_port=settings.port,
+        without=report.skip.get("network", ""),
     )
-
-
-def _exposure(network: modes.Network, report: isolation.Report) -> str:
-    """Return why functions reach this machine's own services; "" where they do not."""
-    if "network" in network.skip:
-        return network.how if network.open_to_host else ""
-    return report.skip.get("network", "")
 
 
 def _zygote_settings(

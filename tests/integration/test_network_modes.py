@@ -135,6 +135,23 @@ async def test_mode_host_is_told_in_every_order():
     network.close()
 
 
+async def test_without_namespaces_there_are_rules_or_nothing_but_the_hosts_network(machine):
+    machine(router=True, rules=True)
+    network = modes.open_network("auto", uids=UIDS, without="no namespaces can be made")
+    assert (network.mode, network.open_to_host) == ("egress", False)
+    assert "no namespaces can be made" in network.how
+    network.close()
+    for lacking_ in ({"rules": False}, {"rules": True, "root": False}):
+        machine(**{"router": True, "rules": True, **lacking_})
+        network = modes.open_network("auto", uids=UIDS, without="no namespaces can be made")
+        assert (network.mode, network.open_to_host) == ("host", True)
+        assert "nothing limits what they reach" in network.how
+        network.close()
+        for mode in ("none", "egress"):
+            with pytest.raises(errors.IsolationError):
+                modes.open_network(mode, uids=UIDS, without="no namespaces can be made")
+
+
 @marked
 async def test_mode_none_gives_namespaces_made_ahead():
     network = modes.open_network("none", uids=UIDS)

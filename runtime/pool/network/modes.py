@@ -103,9 +103,9 @@ class Shared:
     user_namespace: int | None = None
     resolv_conf = _RESOLV_CONF
 
-    def __init__(self, api: socket.socket, rules: nftables.Egress | None = None, how: str = "") -> None:
+    def __init__(self, api: socket.socket, rules: nftables.Egress | None = None, *, how: str) -> None:
         self.mode = "egress" if rules else "host"
-        self.how = how or ("functions are in the host's network, held by nftables" if rules else "no limits")
+        self.how = how
         self.skip = {"network": f"network mode {self.mode}: {self.how}"}
         self.open_to_host = rules is None
         self.doors = doors.Doors(_SHARED_DOOR_MOST)
@@ -158,25 +158,36 @@ class Routed:
         self._router.close()
 
 
-def open_network(mode: str, *, uids: range, allowed: Sequence[str] = (), api_port: int = 0) -> Network:
-    """Return a mode as it can be enforced here; "auto" is egress, or else none.
+def open_network(
+    mode: str, *, uids: range, allowed: Sequence[str] = (), api_port: int = 0, without: str = ""
+) -> Network:
+    """Return a mode as it can be enforced here; "auto" is egress, or else none, or else, told in ``how``, host.
 
     ``uids`` are those of functions, ``allowed`` is the allow-list of "host:port", ``api_port`` the port of this
-    server's API, which may not be on it. Raises IsolationError where egress cannot be enforced, ConfigError where the
-    allow-list is wrong. Blocks for up to a fifth of a second; call it on the event loop's thread.
+    server's API, which may not be on it. ``without`` says why workers have no network namespaces; "" where they have.
+    Raises IsolationError where the mode cannot be enforced, ConfigError where the allow-list is wrong. Blocks for up to
+    a fifth of a second; call it on the event loop's thread.
     """
     root = os.geteuid() == 0
     if mode == "host":
-        return Shared(door.listen("127.0.0.1", 0))
+        how = "the settings give functions this machine's network"
+        return Shared(door.listen("127.0.0.1", 0), how=how)
     if mode == "none":
+        if without:
+            raise errors.IsolationError(f"network none cannot be enforced: {without}")
         return Empty(root=root)
     entries = nftables.resolve(allowed)
     reach.check_api(entries, api_port)
     try:
+        if without:
+            return _ruled(uids, entries, without, root=root)
         return _egress(uids, entries, root=root)
     except errors.IsolationError as error:
         if mode == "egress":
             raise
+        if without:
+            how = f"functions share this machine's network, and nothing limits what they reach: {error.message}"
+            return Shared(door.listen("127.0.0.1", 0), how=how)
         return Empty(root=root, how=f"functions have no network, because egress cannot be enforced: {error.message}")
 
 
@@ -185,15 +196,23 @@ def _egress(uids: range, entries: Sequence[reach.Allowed], *, root: bool) -> Net
     try:
         return Routed(pasta.Egress(entries), root=root)
     except errors.IsolationError as by_router:
-        if not root:
-            raise
-        api = door.listen("127.0.0.1", 0)
         try:
-            rules = nftables.Egress(uids, [*entries, reach.allowed(*api.getsockname())])
+            return _ruled(uids, entries, by_router.message, root=root)
         except errors.IsolationError as by_rules:
-            api.close()
             raise errors.IsolationError(f"{by_rules.message}; nor by a router: {by_router.message}") from by_rules
-        return Shared(api, rules, f"functions are in the host's network, held by nftables ({by_router.message})")
+
+
+def _ruled(uids: range, entries: Sequence[reach.Allowed], why: str, *, root: bool) -> Network:
+    """Return egress by rules on uids; ``why`` not by anything better. Raises IsolationError."""
+    if not root:
+        raise errors.IsolationError("rules on the network need root")
+    api = door.listen("127.0.0.1", 0)
+    try:
+        rules = nftables.Egress(uids, [*entries, reach.allowed(*api.getsockname())])
+    except BaseException:
+        api.close()
+        raise
+    return Shared(api, rules, how=f"functions are in the host's network, held by nftables ({why})")
 
 
 def _url(address: str, port: int) -> str:
