@@ -19,7 +19,6 @@ import os
 import random
 import resource
 import secrets
-import shutil
 import signal
 import socket
 import sys
@@ -31,7 +30,7 @@ from typing import Any
 import psutil
 import uvloop
 
-from runtime import config, errors, model
+from runtime import config, errors, model, trees
 from runtime.api import (
     context,
     control,
@@ -457,7 +456,7 @@ def _scratch(state_dir: Path, report: isolation.Report) -> scratch.Store | None:
 def _private(state_dir: Path) -> Path:
     """Return an empty folder for the /tmp of workers without a mount namespace; others may only pass through."""
     folder = state_dir / "tmp"
-    shutil.rmtree(folder, ignore_errors=True)
+    trees.remove(folder)
     folder.mkdir(mode=0o711)
     state_dir.chmod(0o711)
     return folder

@@ -112,7 +112,7 @@ class Forked:
         return {name: path for name, path in folders.items() if path is not None}
 
     def _limits(self) -> dict[str, int]:
-        return {**_RLIMITS, "tmp_bytes": self._held.tmp_mb * _MB}
+        return {**_RLIMITS, **self._held.rlimits, "tmp_bytes": self._held.tmp_mb * _MB}
 
     def placed(self) -> None:
         """Close what the child has now for itself."""
@@ -155,9 +155,9 @@ class Forked:
         self._forks.kill(self.runtime, self._number)
         self._held.group.kill()
 
-    def freeze(self) -> None:
-        """Stop it and everything it started; without cgroups, the process alone."""
-        self._held.freeze()
+    def freeze(self) -> bool:
+        """Stop it and everything it started; without cgroups, the process alone. False: call it again."""
+        return self._held.freeze()
 
     def thaw(self) -> None:
         """Let it go on."""

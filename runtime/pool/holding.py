@@ -4,10 +4,8 @@
 """
 
 import asyncio
-import contextlib
 import dataclasses
 import os
-import shutil
 import signal
 import socket
 import tempfile
@@ -15,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from runtime import model
+from runtime import model, trees
 from runtime.pool import cgroups, loop_image, memory_class, memory_watch, scratch, uids
 from runtime.pool.cgroups import soft
 from runtime.pool.network import modes
@@ -192,6 +190,16 @@ class Holding:
         if os.geteuid() == 0:
             os.chown(folder, self.uid, self.uid)
 
+    @property
+    def rlimits(self) -> dict[str, int]:
+        """Return the resource limits that stand in for a cgroup: per process wide, per user namespace exact."""
+        if not isinstance(self.group, soft.Group):
+            return {}
+        limits = {"AS": soft.address_space(self.group.watch.limit_bytes)}
+        if os.geteuid() != 0:  # else they would count for all workers of the function together
+            limits["NPROC"] = memory_class.PIDS
+        return limits
+
     def settle(self) -> None:
         """Let go of what only the start needed."""
         if self.netns_fd is not None:
@@ -209,10 +217,13 @@ class Holding:
             self._pid = _pid_of(pidfd)
             watch.watch(self._pid, self.group, kill)
 
-    def freeze(self) -> None:
-        """Stop every process of the worker, or at least the first."""
-        if not self.group.freeze() and self._pidfd >= 0:
+    def freeze(self) -> bool:
+        """Stop every process of the worker; without cgroups, the first one. False: not all stand still yet."""
+        if not isinstance(self.group, soft.Group):
+            return self.group.freeze()
+        if self._pidfd >= 0:
             signal.pidfd_send_signal(self._pidfd, signal.SIGSTOP)
+        return True
 
     def thaw(self) -> None:
         """Undo ``freeze``."""
@@ -245,5 +256,4 @@ def _pid_of(pidfd: int) -> int:
 
 
 async def _remove(folder: str) -> None:
-    with contextlib.suppress(OSError):
-        await asyncio.to_thread(shutil.rmtree, folder)
+    await asyncio.to_thread(trees.remove, Path(folder))

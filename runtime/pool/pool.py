@@ -351,8 +351,8 @@ class Pool:
         self._freezer = None
         until = self._loop.time() + self._idle_ttl_s - FREEZE_AFTER_S
         for one in [one for one in self._unfrozen if self._idle_until.get(one, 0.0) <= until]:
-            self._unfrozen.discard(one)
-            one.freeze()
+            if one.freeze():
+                self._unfrozen.discard(one)
         if self._unfrozen:
             self._freezer = self._loop.call_later(FREEZE_AFTER_S, self._freeze)
 

@@ -34,8 +34,8 @@ class Process(Protocol):
     def kill(self) -> None:
         """Kill it and everything it started; harmless when it is gone."""
 
-    def freeze(self) -> None:
-        """Stop it and everything it started, as far as that can be done, until ``thaw``."""
+    def freeze(self) -> bool:
+        """Stop it and everything it started until ``thaw``; False: not all stand still yet, call it again."""
 
     def thaw(self) -> None:
         """Let it go on."""

@@ -10,6 +10,7 @@ Times are seconds on a clock that is passed in: the event loop's own stands stil
 
 import asyncio
 import dataclasses
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -19,11 +20,16 @@ from runtime.pool import call as calls
 from runtime.pool import fault as faults
 from runtime.pool import link, process, report, slot
 
+_log = logging.getLogger(__name__)
+
 EXIT_GRACE = 0.1
 """Seconds between the end of the response pipe and the kill of a worker that may only have closed it."""
 
+PAYLOAD_LIMIT = wire.PAYLOAD_LIMIT
 CONTENT_TYPES = ("application/json", "application/unknown")
 """What AWS's Python runtime gives as the content type of a response; it becomes a header."""
+FREEZE_ATTEMPTS = 10
+"""How often a worker may be found running while it should stand still, before it is killed."""
 STREAM_LIMIT = 200 * 1024 * 1024
 """Bytes of a streamed response: docs.aws.amazon.com/lambda/latest/dg/configuration-response-streaming.html."""
 
@@ -103,10 +109,12 @@ class Worker:
         "_asked",
         "_cause",
         "_confined",
+        "_evasions",
         "_forked",
         "_frozen",
         "_link",
         "_process",
+        "_sealed",
         "_served",
         "_started_call",
         "_streamed",
@@ -139,6 +147,9 @@ class Worker:
         self.init_s = 0.0
         self._served = 0
         self._frozen = False
+        self._evasions = 0
+        self._sealed = False
+        """Whether the sandbox stands: from then on it is the function that speaks."""
         self._cause = ""
         self._tail: report.Tail | None = None
         self._asked = self._forked = self._confined = around.clock()
@@ -170,6 +181,7 @@ class Worker:
         self._move(slot.Event.ASSIGN)
         if self._frozen:
             self._frozen = False
+            self._evasions = 0
             self._process.thaw()
         self.call = call
         call.resume = self._link.resume
@@ -195,11 +207,23 @@ class Worker:
             )
         )
 
-    def freeze(self) -> None:
-        """Stop it until its next call, if it is idle: nothing of a function runs between invocations, as on AWS."""
-        if self.slot.state is slot.State.IDLE and not self._frozen:
-            self._frozen = True
-            self._process.freeze()
+    def freeze(self) -> bool:
+        """Stop it until its next call, if it is idle: nothing of a function runs between invocations, as on AWS.
+
+        Returns whether there is no more to do: a worker that will not stand still is killed after some attempts.
+        """
+        if self.slot.state is not slot.State.IDLE:
+            return True
+        self._frozen = True
+        if self._process.freeze():
+            return True
+        self._evasions += 1
+        if self._evasions <= FREEZE_ATTEMPTS:
+            return False
+        _log.warning("%s: a worker runs on after its invocation, and will not be stopped: killed", self.key)
+        self.kill("protocol")
+        self._around.owner.worker_lost(self)
+        return True
 
     def drain(self) -> None:
         """Let it finish what it serves, and die; at once where it serves nothing."""
@@ -226,15 +250,15 @@ class Worker:
     def _starts(self, message: Any) -> bool:
         """Act on what a worker says before it serves; return whether it may say that."""
         match message:
-            case wire.Confined():
+            case wire.Confined() if not self._sealed:
                 self._initialising(message)
-            case wire.Ready():
+            case wire.Ready() if self._sealed:
                 self._ready(message.import_us * 1e-6)
-            case wire.InitError():
+            case wire.InitError() if self._sealed:
                 error_type = _printable(message.error_type)
                 failure = Failure(error_type=error_type, payload=message.payload, init_s=self._init_so_far())
                 self._unstarted(failure, "init")
-            case wire.Refused():
+            case wire.Refused() if not self._sealed:
                 self._refused(_printable(message.step), _printable(message.reason))
             case _:
                 return False
@@ -246,13 +270,13 @@ class Worker:
         if call is None or getattr(message, "request_id", None) != call.invocation.request_id:
             return False
         match message:
-            case wire.Response() if message.content_type in CONTENT_TYPES:
+            case wire.Response() if message.content_type in CONTENT_TYPES and len(message.payload) <= PAYLOAD_LIMIT:
                 self._finish(model.Status.SUCCESS, message.payload, message.content_type, None)
             case wire.HandlerError():
                 self._finish(model.Status.ERROR, message.payload, "application/json", _printable(message.error_type))
             case wire.Chunk():
                 self._stream(call, message.payload)
-            case wire.End():
+            case wire.End() if call.on_chunk is not None:
                 status = model.Status.ERROR if message.error_type else model.Status.SUCCESS
                 self._finish(status, message.payload, "application/json", _printable(message.error_type) or None)
             case _:
@@ -269,6 +293,7 @@ class Worker:
             self._link.pause()
 
     def _initialising(self, confined: wire.Confined) -> None:
+        self._sealed = True
         self._confined = self._around.clock()
         self._process.missing.update(confined.missing)
         self._platform(report.init_start(self.version, time.time(), stream=self.stream))
@@ -304,6 +329,8 @@ class Worker:
         state = self.slot.state
         if state in (slot.State.STOPPING, slot.State.DEAD):
             return
+        if reason != link.ENDED:
+            _log.warning("%s: a worker broke the protocol and is killed: %s", self.key, _printable(reason))
         if state is slot.State.IDLE:
             self.kill("exit" if reason == link.ENDED else "protocol")
             self._around.owner.worker_lost(self)

@@ -17,10 +17,10 @@ import ctypes
 import hashlib
 import os
 import secrets
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from runtime import trees
 from runtime.registry import records
 
 Unpack = Callable[[Path, Path, int], Awaitable[int]]
@@ -37,7 +37,7 @@ class CodeStore:
         self._staging = root / "staging"
         self._unpack = unpack
         self._held: collections.Counter[str] = collections.Counter()
-        shutil.rmtree(self._staging, ignore_errors=True)
+        trees.remove(self._staging)
         root.mkdir(parents=True, exist_ok=True)
         for folder in (root, self._packages, self._staging):
             _make_folder(folder)
@@ -82,7 +82,7 @@ class CodeStore:
             (draft / "unpacked_size").write_text(str(size))
             await asyncio.to_thread(_publish, draft, package)
         finally:
-            await asyncio.to_thread(shutil.rmtree, draft, ignore_errors=True)
+            await asyncio.to_thread(trees.remove, draft)
 
     async def merge(self, layers: Sequence[str]) -> Path:
         """Return the folder that holds these packages' trees, later ones over earlier ones; make it if need be."""
@@ -93,7 +93,7 @@ class CodeStore:
                 await asyncio.to_thread(_overlay, [self.tree_of(layer) for layer in layers], draft / "tree")
                 await asyncio.to_thread(_publish, draft, tree.parent)
             finally:
-                await asyncio.to_thread(shutil.rmtree, draft, ignore_errors=True)
+                await asyncio.to_thread(trees.remove, draft)
         return tree
 
     def merged(self, layers: Sequence[str]) -> Path:
@@ -121,7 +121,7 @@ class CodeStore:
     async def erase(self, detached: Iterable[Path]) -> None:
         """Remove what was detached."""
         for place in detached:
-            await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
+            await asyncio.to_thread(trees.remove, place)
 
 
 def _make_folder(path: Path) -> None:
@@ -161,11 +161,11 @@ def _opened(folder: Path) -> Iterator[int]:
         os.close(fd)
 
 
-def _overlay(trees: Sequence[Path], place: Path) -> None:
+def _overlay(layers: Sequence[Path], place: Path) -> None:
     """Lay trees over each other by hard links; a file hides what an earlier tree has under its name."""
     _make_folder(place.parent)
     _make_folder(place)
-    for tree in trees:
+    for tree in layers:
         for folder, folders, files in os.walk(tree):
             target = place / Path(folder).relative_to(tree)
             for name in [*folders, *files]:
@@ -179,6 +179,6 @@ def _lay(source: Path, target: Path) -> None:
         _make_folder(target)
         return
     if target.is_dir() and not target.is_symlink():
-        shutil.rmtree(target)
+        trees.remove(target)
     target.unlink(missing_ok=True)
     os.link(source, target, follow_symlinks=False)

@@ -22,6 +22,8 @@ ENTRY_LIMIT = 100_000
 _CHUNK = 1 << 20
 _PATH_LIMIT = 4096
 _NAME_LIMIT = 255
+_DEPTH_LIMIT = 100
+"""Folders in one another. AWS names no figure; what walks a tree later may recurse."""
 _ALL_ONES_16 = 0xFFFF
 _ALL_ONES_32 = 0xFFFFFFFF
 _WIDE = 8
@@ -160,7 +162,12 @@ def _path(name: str) -> tuple[str, ...]:
     if not name or name[0] == "/" or "\\" in name or "\0" in name:
         raise BadZip(f"path {name[:200]!r}")
     parts = tuple(part for part in name.split("/") if part not in {"", "."})
-    if ".." in parts or len(name) > _PATH_LIMIT or any(len(os.fsencode(part)) > _NAME_LIMIT for part in parts):
+    if (
+        ".." in parts
+        or len(parts) > _DEPTH_LIMIT
+        or len(name) > _PATH_LIMIT
+        or any(len(os.fsencode(part)) > _NAME_LIMIT for part in parts)
+    ):
         raise BadZip(f"path {name[:200]!r}")
     return parts
 

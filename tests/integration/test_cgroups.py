@@ -271,7 +271,7 @@ def frozen(group):
 def test_a_frozen_worker_stands_still_until_it_is_thawed(freezable):
     with member(freezable, TICK) as process:
         process.stdout.readline()
-        assert freezable.freeze()
+        until(freezable.freeze)
         until(lambda: frozen(freezable))
         before = cpu_used(process)
         end = time.process_time() + 0.1
@@ -285,7 +285,7 @@ def test_a_frozen_worker_stands_still_until_it_is_thawed(freezable):
 def test_a_frozen_worker_dies_of_a_kill(freezable):
     with member(freezable, TICK) as process:
         process.stdout.readline()
-        freezable.freeze()
+        until(freezable.freeze)
         until(lambda: frozen(freezable))
         if not freezable.kill():
             process.kill()

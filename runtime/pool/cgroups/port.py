@@ -94,7 +94,7 @@ class Group(Protocol):
         """Return how many of the worker's processes were killed for want of memory since ``acquire``."""
 
     def freeze(self) -> bool:
-        """Stop every process of the worker; False: this kind cannot, use SIGSTOP. Returns before all stand still."""
+        """Stop every process of the worker; True once that is done or under way, else call it again in a moment."""
 
     def thaw(self) -> None:
         """Undo ``freeze``."""

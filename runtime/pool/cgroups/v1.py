@@ -25,6 +25,9 @@ from runtime.pool.cgroups.port import CPU_PERIOD_US, Control, CpuMode, Limits, U
 SHARES = 1024
 """Weight of one core's worth of share; the kernel's default for a group."""
 
+TCP_LEAST = 16 << 20
+"""Bytes of socket buffers that any worker may have; a larger one an eighth of its memory."""
+
 _NEEDED = "memory"
 _WANTED = ("memory", "pids", "cpu", "cpuacct")
 _UNLIMITED = 1 << 63
@@ -53,7 +56,6 @@ class Group:
         self._memory_bytes = _UNLIMITED
         self._limits: Limits | None = None
         self._throttled = False
-        self._stopped: list[int] = []
         self._kills = self._cpu_ns = self._cache = self._cache_peak = 0
 
     def limit(self, limits: Limits) -> None:
@@ -65,6 +67,9 @@ class Group:
         for file in files if limits.memory_bytes > self._memory_bytes else reversed(files):
             self._fill("memory", file, b"%d" % limits.memory_bytes)  # without swap accounting there is no memsw
         self._memory_bytes = limits.memory_bytes
+        # Buffers of TCP sockets count apart on v1, and against a limit of the whole machine: one function could take
+        # all of it.
+        self._fill("memory", "memory.kmem.tcp.limit_in_bytes", b"%d" % max(TCP_LEAST, limits.memory_bytes // 8))
         self._fill("pids", "pids.max", b"%d" % limits.pids)
         weight = 1.0 if limits.cpu_mode is CpuMode.OFF else limits.cpu_share
         self._fill("cpu", "cpu.shares", b"%d" % max(2, round(SHARES * weight)))
@@ -106,17 +111,20 @@ class Group:
         return self._kill_total() - self._kills
 
     def freeze(self) -> bool:
-        """Stop every process of the worker."""
-        self._stopped = stock.members(self._directories["memory"])
-        for pid in self._stopped:
+        """Stop every process of the worker; True once all stand still, else call it again in a moment.
+
+        One that forks while it is stopped may get away with a child, which may wake its parent: whoever is still not
+        still after some calls does not want to be.
+        """
+        moving = [pid for pid in stock.members(self._directories["memory"]) if not _stands(pid)]
+        for pid in moving:
             _signal(pid, signal.SIGSTOP)
-        return True
+        return not moving
 
     def thaw(self) -> None:
         """Let go on what ``freeze`` stopped."""
-        for pid in self._stopped:
+        for pid in stock.members(self._directories["memory"]):
             _signal(pid, signal.SIGCONT)
-        self._stopped = []
 
     def kill(self) -> bool:
         """Return False: SIGKILL by pidfd is all there is, and a stopped process dies of it."""
@@ -130,7 +138,6 @@ class Group:
 
     def clean(self) -> bool:
         """Make an empty group as new; True: a v1 group can always be used again."""
-        self._stopped = []
         if self._throttled:
             self._fill("cpu", "cpu.cfs_quota_us", b"-1")
             self._throttled = False
@@ -172,6 +179,12 @@ class Group:
 
     def _fill(self, controller: str, file: str, value: bytes) -> bool:
         return controller in self._directories and stock.write(self._path(controller, file), value)
+
+
+def _stands(pid: int) -> bool:
+    """Return whether a process is stopped or dead (proc_pid_stat(5))."""
+    state = stock.read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    return not state or state[0] in (b"T", b"t", b"Z", b"X")
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

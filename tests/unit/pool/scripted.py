@@ -35,6 +35,7 @@ class Actor:
         self.missing = {}
         self.killed = False
         self.frozen = False
+        self.evades = False
         self.released = False
         self.oom = False
         self.peak = 30 * 1024 * 1024
@@ -46,7 +47,8 @@ class Actor:
         self.killed = True
 
     def freeze(self):
-        self.frozen = True
+        self.frozen = not self.evades
+        return self.frozen
 
     def thaw(self):
         self.frozen = False

@@ -345,6 +345,7 @@ async def test_the_log_of_a_call_lies_between_its_platform_lines(stage):
 async def test_what_starts_finishes_exactly_once_however_it_ends(stage):
     calls = [stage.submit() for _ in range(3)]
     answering, failing, dying = stage.actors
+    failing.say(wire.Confined({}))
     failing.say(wire.InitError("E", b"{}"))
     assert (await calls[0]).error_type == "E"
     await stage.ready(answering)
@@ -470,3 +471,33 @@ async def test_calls_that_waited_for_a_worker_that_died_get_another_at_once(stag
     await stage.ready(stage.actors[1])
     await stage.answer(stage.actors[1])
     await waiting
+
+
+async def test_a_worker_that_will_not_stand_still_is_killed(stage, monkeypatch):
+    monkeypatch.setattr(pool, "FREEZE_AFTER_S", 0.001)
+    first = stage.submit()
+    actor = stage.actors[0]
+    actor.evades = True
+    await stage.ready(actor)
+    await stage.answer(actor)
+    await first
+    await scripted.until(lambda: actor.killed)
+    assert stage.pool.statistics()["idle"] == 0
+
+
+@pytest.mark.parametrize("message", [wire.Refused("seccomp", 1, "forged"), wire.Confined({})])
+async def test_once_the_sandbox_stands_a_function_cannot_speak_for_it(stage, message):
+    call = stage.submit()
+    actor = stage.actors[0]
+    actor.say(wire.Confined({}))
+    actor.say(message)
+    assert (await call).error_type == "Runtime.ExitError"
+    assert actor.killed
+
+
+async def test_a_response_over_the_limit_is_a_broken_protocol(stage, monkeypatch):
+    monkeypatch.setattr(worker, "PAYLOAD_LIMIT", 3)
+    call = stage.submit()
+    await stage.ready(stage.actors[0])
+    await stage.answer(stage.actors[0], b"1234")
+    assert (await call).error_type == "Runtime.ExitError"
