@@ -6,7 +6,7 @@ from typing import Protocol
 
 from runtime.invoke.queue import lanes, rows
 
-UNWRITTEN = 256
+UNWRITTEN = 128
 """Rows that have run and whose end is not yet durable: with more of them, no further one is begun."""
 _TURN = 64
 """Rows that are begun in one turn of the event loop."""
