@@ -56,6 +56,7 @@ from runtime.pool import (
     launcher,
     memory_class,
     pool,
+    rules,
     scratch,
     sdk,
     spawner,
@@ -266,11 +267,15 @@ class _Supervisor:
         workers = pool.Pool(
             starts,
             listener,
+            rules.Rules(
+                init_timeout_s=settings.pool.init_timeout_s,
+                idle_ttl_s=settings.pool.idle_ttl_s,
+                learn=settings.pool.keep_alive == "learned",
+                max_invocations=settings.pool.max_invocations,
+                max_memory_mb=settings.pool.max_memory_mb,
+                max_age_s=guard.WORKER_AGE_S,
+            ),
             new_stream=_new_stream,
-            idle_ttl_s=settings.pool.idle_ttl_s,
-            init_timeout_s=settings.pool.init_timeout_s,
-            max_invocations=settings.pool.max_invocations,
-            max_age_s=guard.WORKER_AGE_S,
         )
         self._up.push_async_callback(workers.close)
         return workers

@@ -10,7 +10,7 @@ RATE = 500.0
 """Calls a second, beside which is scraped."""
 SCRAPES = 4.0
 """A second: sixty times what Prometheus asks for by default."""
-SETTINGS = "[pool]\nidle_ttl_s = 1.0\n"
+SETTINGS = "[pool]\nkeep_alive = 'fixed'\nidle_ttl_s = 1.0\n"
 
 
 def run(given: setting.Setting) -> result.Result:

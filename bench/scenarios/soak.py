@@ -57,7 +57,7 @@ def run(given: setting.Setting) -> result.Result:
     total = given.count or INVOCATIONS
     environment = machine.environment()
     calls = _calls()
-    with given.server("[pool]\nidle_ttl_s = 5.0\n") as server:
+    with given.server("[pool]\nkeep_alive = 'fixed'\nidle_ttl_s = 5.0\n") as server:
         server.create("hello")
         server.create("echo", MemorySize=1024)
         server.create("faults", {"handler.py": _FAULTS}, Timeout=1)

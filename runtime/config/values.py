@@ -27,10 +27,15 @@ class Pool:
     blanks: int = 32
     """Workers kept forked and prepared before it is known for which function; 0 for none. They are made when functions
     are started, as many as that needs, and let go when none is."""
+    keep_alive: Literal["learned", "fixed"] = "learned"
+    """learned: a function's last worker is kept for as long as its calls so far make worth while, and started again
+    when the next call is due; fixed: for idle_ttl_s."""
     idle_ttl_s: float = 600.0
-    """An idle worker is reaped after this time."""
+    """An idle worker is reaped after this time; with learned, one that is not the function's last."""
     max_invocations: int = 0
     """A worker is replaced after this many invocations; 0 stands for never."""
+    max_memory_mb: int = 0
+    """A worker that used so much memory is replaced when its call ends; 0 stands for never."""
     init_timeout_s: float = 10.0
     """For importing the handler, as on Lambda."""
     drain_timeout_s: float = 30.0
@@ -176,6 +181,7 @@ _MINIMA: dict[str, float] = {
     "pool.blanks": 0,
     "pool.idle_ttl_s": 0,
     "pool.max_invocations": 0,
+    "pool.max_memory_mb": 0,
     "pool.init_timeout_s": 0.001,
     "pool.drain_timeout_s": 0,
     "sandbox.uid_base": 1,

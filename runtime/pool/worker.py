@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from runtime import errors, model, observer, wire
 from runtime.pool import call as calls
 from runtime.pool import fault as faults
-from runtime.pool import link, process, report, slot
+from runtime.pool import link, process, report, rules, slot
 
 _log = logging.getLogger(__name__)
 
@@ -93,12 +93,7 @@ class Surroundings:
     owner: Owner
     clock: Callable[[], float]
     new_stream: Callable[[model.Version], str]
-    init_timeout_s: float
-    """AWS's rule: ten seconds; then init runs once more, within the function's timeout."""
-    max_invocations: int
-    """Calls a worker serves before it is replaced; 0 for no limit."""
-    max_age_s: float
-    """After this time a worker is replaced when its call ends: what it was given at its start is not good for ever."""
+    rules: rules.Rules
 
 
 class Worker:
@@ -125,6 +120,7 @@ class Worker:
         "init_s",
         "key",
         "last_s",
+        "peak_bytes",
         "phases",
         "slot",
         "stream",
@@ -157,6 +153,8 @@ class Worker:
         self._streamed = 0
         self.last_s = 0.0
         """How long its last call took."""
+        self.peak_bytes = 0
+        """The most memory it had used at the end of its last call."""
         self._process = around.launcher.launch(version, self)
         self._link = link.Link(around.loop, self._process.fds, self._heard, self._logged, self._broken)
         # Read when the sandbox stands: then it need not ask us.
@@ -168,6 +166,10 @@ class Worker:
     def kind(self) -> model.StartKind:
         """Return how its process came to be."""
         return self._process.kind
+
+    def outlived(self, grace_s: float) -> bool:
+        """Return whether it is older than a worker is to be, by more than ``grace_s``."""
+        return self._around.clock() - self._asked > self._around.rules.max_age_s + grace_s
 
     @property
     def served(self) -> int:
@@ -396,13 +398,17 @@ class Worker:
         call, outcome = self._conclude(status, payload, content_type, error_type)
         if self._move(slot.Event.FINISH) is slot.State.STOPPING:
             self._end_process()
-        elif (
-            self._served == self._around.max_invocations or self._around.clock() - self._asked > self._around.max_age_s
-        ):
+        elif self._is_spent():
             self.drain()
         # First the worker is free again, then its caller hears: who calls again at once finds it warm.
         self._around.owner.worker_finished(self)
         call.on_outcome(outcome)
+
+    def _is_spent(self) -> bool:
+        """Return whether it is to be replaced."""
+        limits = self._around.rules
+        too_large = 0 < limits.max_memory_mb * _MB <= self.peak_bytes
+        return self._served == limits.max_invocations or too_large or self.outlived(0.0)
 
     def _fail(self, fault: faults.Fault) -> None:
         """End the call and the worker together."""
@@ -433,6 +439,7 @@ class Worker:
         if status is model.Status.TIMEOUT:
             duration = self.version.timeout_s
         self.last_s = duration
+        self.peak_bytes = self._process.memory_peak()
         cold = self._served == 1
         init_s = self.init_s if cold else None
         outcome = model.Outcome(
@@ -444,7 +451,7 @@ class Worker:
             duration_s=duration,
             billed_ms=report.billed_ms(duration, init_s),
             init_s=init_s,
-            max_memory_mb=min(self.version.memory_mb, -(-self._process.memory_peak() // _MB)),
+            max_memory_mb=min(self.version.memory_mb, -(-self.peak_bytes // _MB)),
             start=self._process.kind if cold else model.StartKind.WARM,
             phases=self._phases_of(call) if cold else _NO_PHASES,
         )

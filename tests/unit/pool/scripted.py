@@ -6,7 +6,7 @@ import os
 import time
 
 from runtime import model, observer, wire
-from runtime.pool import call, link, pool
+from runtime.pool import call, link, pool, rules
 
 VERSION = model.Version(
     function_name="f",
@@ -139,8 +139,10 @@ class Stage:
     def __init__(self, **options):
         self.launcher = Launcher()
         self.listener = Listener()
-        options = {"idle_ttl_s": 600, "init_timeout_s": 10, **options}
-        self.pool = pool.Pool(self.launcher, self.listener, new_stream=lambda version: "stream", **options)
+        clock = {"clock": options.pop("clock")} if "clock" in options else {}
+        self.pool = pool.Pool(
+            self.launcher, self.listener, rules.Rules(**options), new_stream=lambda version: "stream", **clock
+        )
         self.requests = 0
 
     @property

@@ -6,7 +6,7 @@ import pytest
 import scripted
 
 from runtime import errors, wire
-from runtime.pool import pool, worker
+from runtime.pool import idle, worker
 
 
 @pytest.fixture
@@ -319,6 +319,19 @@ async def test_a_worker_that_is_old_is_replaced_after_its_call():
     await stage.close()
 
 
+async def test_a_worker_that_grew_too_large_is_replaced_after_its_call():
+    stage = scripted.Stage(max_memory_mb=64)
+    for peak in (63, 64):
+        call = stage.submit()
+        if peak == 63:
+            await stage.ready(stage.actors[0])
+        stage.actors[0].peak = peak << 20
+        await stage.answer(stage.actors[0])
+        await call
+        assert stage.actors[0].killed == (peak == 64)
+    await stage.close()
+
+
 async def test_drain_waits_for_the_last_call(stage):
     call = stage.submit()
     await stage.ready(stage.actors[0])
@@ -359,7 +372,7 @@ async def test_what_starts_finishes_exactly_once_however_it_ends(stage):
 
 
 async def test_an_idle_worker_is_frozen_and_thawed_for_its_next_call(stage, monkeypatch):
-    monkeypatch.setattr(pool, "FREEZE_AFTER_S", 0.001)
+    monkeypatch.setattr(idle, "FREEZE_AFTER_S", 0.001)
     first = stage.submit()
     actor = stage.actors[0]
     await stage.ready(actor)
@@ -374,7 +387,7 @@ async def test_an_idle_worker_is_frozen_and_thawed_for_its_next_call(stage, monk
 
 
 async def test_a_busy_worker_is_never_frozen(stage, monkeypatch):
-    monkeypatch.setattr(pool, "FREEZE_AFTER_S", 0.001)
+    monkeypatch.setattr(idle, "FREEZE_AFTER_S", 0.001)
     first = stage.submit()
     await stage.ready(stage.actors[0])
     await stage.answer(stage.actors[0])
@@ -474,7 +487,7 @@ async def test_calls_that_waited_for_a_worker_that_died_get_another_at_once(stag
 
 
 async def test_a_worker_that_will_not_stand_still_is_killed(stage, monkeypatch):
-    monkeypatch.setattr(pool, "FREEZE_AFTER_S", 0.001)
+    monkeypatch.setattr(idle, "FREEZE_AFTER_S", 0.001)
     first = stage.submit()
     actor = stage.actors[0]
     actor.evades = True

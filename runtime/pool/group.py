@@ -1,0 +1,97 @@
+"""The workers and the waiting calls of one key, and what is remembered of those calls."""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable
+
+from runtime import model
+from runtime.pool import call as calls
+from runtime.pool import keepalive, scaler, worker
+
+_REMEMBERED = 10_000
+"""Lanes, the ones called last: some hundred bytes each, a few KB where the gaps were many."""
+
+
+class Lane:
+    """What is remembered of the calls of one version and tenant, also while there is no worker for them."""
+
+    __slots__ = ("calls", "clock", "policy", "quiet_since", "size_bytes", "start_time")
+
+    def __init__(self, policy: keepalive.Policy) -> None:
+        self.policy = policy
+        self.quiet_since: float | None = None
+        """When the last call ended and no other was there; None while there is one. Event loop's time."""
+        self.calls = 0
+        self.clock = 0.0
+        """Of ``keepalive.worth_keeping``."""
+        self.start_time = scaler.Average()
+        """Of a worker, in seconds."""
+        self.size_bytes = 0
+        """Of a worker, as last seen."""
+
+    def called(self, now: float) -> None:
+        """Note a call."""
+        self.calls += 1
+        if self.quiet_since is not None:
+            minutes = int((now - self.quiet_since) / 60)
+            if minutes:
+                self.policy.gap(minutes)
+            self.quiet_since = None
+
+
+class Lanes:
+    """All lanes. A new generation of a version goes on in the lane of the old one."""
+
+    def __init__(self, new_policy: Callable[[], keepalive.Policy]) -> None:
+        self._new_policy = new_policy
+        self._lanes: OrderedDict[tuple[str, str, str | None], Lane] = OrderedDict()
+
+    def of(self, key: model.WorkerKey) -> Lane:
+        """Return the lane of a key."""
+        name = (key.function_name, key.version, key.tenant_id)
+        lane = self._lanes.get(name)
+        if lane is None:
+            lane = self._lanes[name] = Lane(self._new_policy())
+            if len(self._lanes) > _REMEMBERED:
+                self._lanes.popitem(last=False)
+        else:
+            self._lanes.move_to_end(name)
+        return lane
+
+
+class Group:
+    """The workers and the waiting calls of one key."""
+
+    __slots__ = (
+        *("busy", "idle", "key", "lane", "patience", "retired", "service", "starting"),
+        *("version", "waiting", "workers"),
+    )
+
+    def __init__(self, key: model.WorkerKey, version: model.Version, lane: Lane) -> None:
+        self.key = key
+        self.version = version
+        self.lane = lane
+        self.idle: list[worker.Worker] = []
+        """Most recently used last."""
+        self.waiting: deque[calls.Call] = deque()
+        self.workers: set[worker.Worker] = set()
+        self.starting = 0
+        self.busy = 0
+        self.retired = False
+        self.service = scaler.Average()
+        """How long a call takes, in seconds."""
+        self.patience: asyncio.TimerHandle | None = None
+        """Wakes when the call that waits longest has waited for as long as a start takes."""
+
+    @property
+    def quiet(self) -> bool:
+        """Return whether nobody is served, and nobody waits."""
+        return not self.busy and not self.waiting
+
+    def next_call(self) -> calls.Call | None:
+        """Take the call that waited longest and is still wanted."""
+        while self.waiting:
+            call = self.waiting.popleft()
+            if not call.cancelled:
+                return call
+        return None
