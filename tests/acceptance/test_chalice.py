@@ -19,6 +19,7 @@ from conftest import Server
 CHALICE = os.environ.get("CHALICE") or shutil.which("chalice")
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(600),
     pytest.mark.skipif(CHALICE is None, reason="chalice is not installed: see the top of this file"),
 ]
 
