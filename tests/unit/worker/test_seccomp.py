@@ -206,6 +206,17 @@ def test_the_program_is_one_that_the_kernel_takes(machine):
     assert code[-1][0] == 0x06
 
 
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_filter_without_some_calls_refuses_them_and_treats_all_others_as_before(machine):
+    numbers = syscalls.NUMBERS[machine]
+    less = seccomp.program(machine, without=["socket", "clone3", "getpid", "fork"])
+    arch = seccomp.ARCHITECTURES[machine]
+    for name in {"socket", "clone3", "getpid"} & numbers.keys():
+        assert bpf.run(less, numbers[name], arch, 1) == seccomp.REFUSE
+    for name in numbers.keys() - {"socket", "clone3", "getpid", "fork"}:
+        assert bpf.run(less, numbers[name], arch, 1) == bpf.run(PROGRAM[machine], numbers[name], arch, 1)
+
+
 def test_an_architecture_without_tables_is_an_error():
     with pytest.raises(KeyError):
         seccomp.program("riscv64")
