@@ -4,13 +4,13 @@ Defaults, limits and words are AWS's: docs.aws.amazon.com/lambda/latest/api/API_
 .../API_FunctionConfiguration.html, and answers recorded from the service.
 """
 
-import hashlib
 import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from runtime import errors, model
 from runtime.api import validation
+from runtime.pool import report
 from runtime.registry import names, records, registry
 
 _ENVIRONMENT_LIMIT = 4096
@@ -118,6 +118,9 @@ def _environment(variables: Mapping[str, str]) -> Mapping[str, str]:
             "provided contains reserved keys that are currently not supported for modification. "
             f"Reserved keys used in this request: {', '.join(reserved)}"
         )
+    if any("\0" in value for value in variables.values()):
+        # No process can be given one: execve(2) ends strings there.
+        raise errors.InvalidParameterValue("Environment variables cannot hold NUL characters.")
     measured = json.dumps(variables, separators=(",", ":"), ensure_ascii=False)
     if len(measured.encode()) > _ENVIRONMENT_LIMIT:
         raise errors.InvalidParameterValue(
@@ -197,4 +200,4 @@ def _vpc(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 def runtime_version_arn(runtime: str, site: names.Site) -> str:
     """Return the ARN of the one version that a runtime has here."""
-    return f"arn:{site.partition}:lambda:{site.region}::runtime:{hashlib.sha256(runtime.encode()).hexdigest()}"
+    return report.runtime_version_arn(runtime, site.partition, site.region)

@@ -46,15 +46,16 @@ def runtime_version(runtime: str) -> str:
     return f"{runtime[:6]}:{runtime[6:]}.v1" if runtime.startswith("python") else f"{runtime}.v1"
 
 
-def runtime_version_arn(version: model.Version) -> str:
-    """Return the ARN of a version's runtime, in the region of its function."""
-    region = version.function_arn.split(":")[3]
-    return f"arn:aws:lambda:{region}::runtime:{hashlib.sha256(runtime_version(version.runtime).encode()).hexdigest()}"
+def runtime_version_arn(runtime: str, partition: str, region: str) -> str:
+    """Return the ARN of the one version that a runtime has here."""
+    digest = hashlib.sha256(runtime_version(runtime).encode()).hexdigest()
+    return f"arn:{partition}:lambda:{region}::runtime:{digest}"
 
 
 def init_start(version: model.Version, now: float, *, stream: str = "", kind: str = "on-demand") -> bytes:
     """Return INIT_START. ``kind`` is AWS_LAMBDA_INITIALIZATION_TYPE; times are Unix time in seconds."""
-    arn = runtime_version_arn(version)
+    _, partition, _, region, *_ = version.function_arn.split(":")
+    arn = runtime_version_arn(version.runtime, partition, region)
     if not version.json_logs:
         return f"INIT_START Runtime Version: {runtime_version(version.runtime)}\tRuntime Version ARN: {arn}\n".encode()
     record = {

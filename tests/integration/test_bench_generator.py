@@ -209,7 +209,7 @@ def test_the_harness_starts_a_real_server_accounts_for_its_processes_and_ends_it
         assert {name: each.count for name, each in ran.outcomes.items()} == {"200": 20}
         assert known.supervisor == server.pid
         assert known.zygotes
-        assert 1 <= len(known.workers) <= 2
+        assert known.workers  # and blanks, as many as the server likes
         assert taken.supervisor.total > 0
         assert taken.workers.total > 0
         pids = [known.supervisor, *known.zygotes, *known.workers]

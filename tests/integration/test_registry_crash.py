@@ -20,7 +20,7 @@ from runtime import errors
 from runtime.registry import aliases, code, functions, names, registry, sqlite, unpacking, versions
 
 SETTINGS = {
-    "Runtime": "python3.11", "Handler": "a.b", "Timeout": 3, "MemorySize": 128, "EphemeralStorage": {"Size": 512},
+    "Runtime": "python3.11", "Handler": "a.b", "Role": "arn:aws:iam::000000000000:role/any", "Timeout": 3, "MemorySize": 128, "EphemeralStorage": {"Size": 512},
     "SnapStart": {"ApplyOn": "None"}, "LoggingConfig": {"LogFormat": "Text", "LogGroup": "x"},
 }
 

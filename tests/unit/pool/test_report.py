@@ -96,7 +96,7 @@ def test_an_exception_of_the_function_leaves_no_status_in_text_and_no_name_in_js
 
 
 def test_init_lines_in_text():
-    arn = report.runtime_version_arn(TEXT)
+    arn = report.runtime_version_arn(TEXT.runtime, "aws", TEXT.function_arn.split(":")[3])
     assert arn.startswith("arn:aws:lambda:ap-east-2::runtime:")
     assert len(arn.rsplit(":", 1)[1]) == 64
     assert report.init_start(TEXT, NOW) == (
@@ -146,7 +146,7 @@ def test_json_records_key_by_key():
         "initializationType": "on-demand",
         "phase": "init",
         "runtimeVersion": "python:3.13.v1",
-        "runtimeVersionArn": report.runtime_version_arn(JSON),
+        "runtimeVersionArn": report.runtime_version_arn(JSON.runtime, "aws", JSON.function_arn.split(":")[3]),
         "functionName": "gemini",
         "functionVersion": "$LATEST",
         "instanceId": "s",
