@@ -1,5 +1,6 @@
 """Errors as AWS gives them, in the situations in which they were recorded: whole bodies, by operation."""
 
+import base64
 import io
 import json
 import urllib.error
@@ -58,7 +59,7 @@ def creation(**more):
         "Runtime": "python3.11",
         "Role": api_harness.ROLE,
         "Handler": "app.handler",
-        "Code": {"ZipFile": "UEs="},
+        "Code": {"ZipFile": base64.b64encode(b"PK").decode()},
         **more,
     }
 
@@ -293,7 +294,7 @@ def test_code_that_is_too_large_when_unpacked(served):
 
 def test_several_validation_errors(served):
     document = {
-        "Content": {"ZipFile": "UEs="},
+        "Content": {"ZipFile": base64.b64encode(b"PK").decode()},
         "CompatibleRuntimes": ["invalidruntime"],
         "CompatibleArchitectures": ["invalidarch"],
     }
