@@ -106,6 +106,7 @@ class World:
         self.running = {}
         self.started = []
         self.done = []
+        self.uncounted = []
 
     # dispatcher.Runner
 
@@ -172,6 +173,12 @@ class World:
 
         return called
 
+    def count(self):
+        """Learn how much there was at the last start."""
+        for backlog in self.uncounted:
+            self.lanes.counted(backlog)
+        self.uncounted = []
+
     def settle(self):
         """Let the disk do all its work."""
         while self.disk.work or self.loop.soon:
@@ -186,8 +193,7 @@ class World:
         names = {row.lane for row in self.disk.rows.values()}
         for name in names:
             mine = [row for row in self.disk.rows.values() if row.lane == name]
-            world.lanes.restore(
-                rows.Backlog(name, len(mine), sum(row.size for row in mine), min(row.due for row in mine))
-            )
+            world.lanes.restore(name, min(row.due for row in mine))
+            world.uncounted.append(rows.Backlog(name, len(mine), sum(row.size for row in mine)))
         world.dispatcher.pump()
         return world

@@ -10,7 +10,7 @@ Two dispatchers share one store: one runs the events of functions, the other del
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from runtime import config, errors, model, observer
@@ -108,13 +108,15 @@ class Events:
         self._evicted = 0
         store.after_batch = self._pump
         store.on_evicted = self._count_evicted
+        store.on_counted = self._counted
 
     async def start(self) -> None:
         """Take up what was left by the last run; raise ConfigError where its file cannot be used."""
         found = await asyncio.to_thread(self.store.open)
         self._ids = itertools.count(found.last_id + 1)
-        for backlog in found.backlogs:
-            (self._targets if ":" in backlog.lane else self._lanes).restore(backlog)
+        for name, due in found.lanes:
+            self._of(name).restore(name, due)
+        self.store.start()
         self._pump()
 
     def stop(self) -> None:
@@ -248,6 +250,14 @@ class Events:
         ]
 
     # How it goes on
+
+    def _of(self, name: str) -> lanes.Lanes:
+        """Return where a lane belongs: targets are ARNs, and no function's name has a colon."""
+        return self._targets if ":" in name else self._lanes
+
+    def _counted(self, backlogs: Sequence[rows.Backlog]) -> None:
+        for backlog in backlogs:
+            self._of(backlog.lane).counted(backlog)
 
     def _count_evicted(self, count: int) -> None:
         self._evicted += count

@@ -26,8 +26,18 @@ class Run:
         # Some runs are full, some nearly empty.
         self.burst = self.random.choice([1, 3, 30])
         self.patience = self.random.choice([0.3, 0.6])
-        kinds = [self.accept, self.work, self.settle, self.fail, self.end, self.wait, self.limit, self.crash]
-        self.kinds, self.weights = kinds, [10, 30, 5, 1, 40, 8, 1, 0.3]
+        kinds = [
+            self.accept,
+            self.work,
+            self.settle,
+            self.fail,
+            self.end,
+            self.wait,
+            self.limit,
+            self.crash,
+            self.count,
+        ]
+        self.kinds, self.weights = kinds, [10, 30, 5, 1, 40, 8, 1, 0.3, 1]
 
     def step(self):
         self.random.choices(self.kinds, self.weights)[0]()
@@ -74,6 +84,9 @@ class Run:
         self.accepted = set(self.world.disk.rows)
         self.finished = set()
 
+    def count(self):
+        self.world.count()
+
     def check(self):
         lanes = self.world.lanes
         held = sum(len(lane.window) for lane in lanes)
@@ -83,10 +96,13 @@ class Run:
         for lane in lanes:
             assert {row.id for row in lane.window} <= lane.known
         assert lanes.running == len(self.world.running) == sum(lane.running for lane in lanes)
-        assert lanes.depth == sum(lane.depth for lane in lanes) >= len(self.world.disk.rows)
+        assert lanes.depth == sum(lane.depth for lane in lanes)
+        if not self.world.uncounted:
+            assert lanes.depth >= len(self.world.disk.rows)
 
     def drain(self):
         world = self.world
+        world.count()
         for _ in range(10_000):
             world.settle()
             for number in list(world.running):

@@ -40,6 +40,7 @@ class Lane:
         "refusals",
         "running",
         "size",
+        "uncounted",
         "wake_at",
         "window",
     )
@@ -50,6 +51,8 @@ class Lane:
         """Rows that it holds, in memory or not, running or not."""
         self.size = 0
         """Bytes of them."""
+        self.uncounted = False
+        """Whether what it held at the start is not yet in these two."""
         self.window: deque[rows.Row] = deque()
         self.known: set[int] = set()
         self.running = 0
@@ -112,12 +115,19 @@ class Lanes:
 
     # What comes in
 
-    def restore(self, backlog: rows.Backlog) -> None:
-        """Learn what a lane held when we stopped."""
-        lane = self._lane(backlog.lane)
+    def restore(self, name: str, due: float) -> None:
+        """Learn that a lane held something when we stopped, which is due from then on; ``counted`` has to follow."""
+        lane = self._lane(name)
+        lane.uncounted = True
+        lane.next_due = lane.oldest = due
+        self._schedule(lane, due)
+
+    def counted(self, backlog: rows.Backlog) -> None:
+        """Learn how much it was; what came and went meanwhile counts already."""
+        lane = self._lanes[backlog.lane]
+        lane.uncounted = False
         self._count(lane, backlog.depth, backlog.size)
-        lane.next_due = lane.oldest = backlog.due
-        self._schedule(lane, backlog.due)
+        self._drop_if_empty(lane)
 
     def announce(self, row: rows.Row) -> None:
         """Count a row that is being written."""
@@ -303,7 +313,7 @@ class Lanes:
             heapq.heappush(self._times, (at, next(self._order), lane))
 
     def _drop_if_empty(self, lane: Lane) -> None:
-        if lane.depth:
+        if lane.depth or lane.uncounted:
             return
         if lane.line is not None:
             del lane.line[lane]

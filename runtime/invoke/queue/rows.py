@@ -50,13 +50,11 @@ class Letter(NamedTuple):
 
 
 class Backlog(NamedTuple):
-    """What a lane holds."""
+    """How much a lane holds."""
 
     lane: str
     depth: int
     size: int
-    due: float
-    """Of the row that is due first."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,7 +51,8 @@ _Work: TypeAlias = rows.Change | _Load | _End
 class Start(NamedTuple):
     """What a store holds when it is opened."""
 
-    backlogs: Sequence[rows.Backlog]
+    lanes: Sequence[tuple[str, float]]
+    """With the time at which the first row of each is due."""
     last_id: int
     letters: int
 
@@ -69,11 +70,15 @@ class SqliteQueue:
         self._grave: writing.Grave
         self._held: list[rows.Change] = []
         self._batches = 0
+        self._counting: sqlite3.Connection
         self._thread = threading.Thread(target=self._run, name="event-writer", daemon=True)
+        self._counter = threading.Thread(target=self._count, name="event-counter", daemon=True)
         self.after_batch: Callable[[], None] = lambda: None
         """Called on the event loop when the callers of a batch have heard."""
         self.on_evicted: Callable[[int], None] = lambda _count: None
         """Called on the event loop when letters went for want of room."""
+        self.on_counted: Callable[[Sequence[rows.Backlog]], None] = lambda _backlogs: None
+        """Called on the event loop with what each lane held at ``open``, as soon as that is counted."""
 
     @property
     def letters(self) -> int:
@@ -81,12 +86,18 @@ class SqliteQueue:
         return self._grave.letters
 
     def open(self) -> Start:
-        """Open the file and begin to write; blocks. Raises ConfigError where the file is not ours."""
+        """Open the file; blocks. Raises ConfigError where the file is not ours."""
         self._connection = schema.prepare(self.path)
         self._grave = writing.Grave(self._connection, letters=self._limits[0], size=self._limits[1])
-        start = Start(loading.backlogs(self._connection), loading.last_id(self._connection), self._grave.letters)
+        # What is counted is the state of this moment, whatever is written meanwhile: a read transaction sees only that.
+        self._counting = schema.connect(self.path)
+        self._counting.execute("BEGIN")
+        return Start(loading.lanes(self._counting), loading.last_id(self._counting), self._grave.letters)
+
+    def start(self) -> None:
+        """Begin to write, and to count; ``open`` was called."""
+        self._counter.start()
         self._thread.start()
-        return start
 
     def apply(self, change: rows.Change) -> None:
         """Have a change written."""
@@ -108,11 +119,19 @@ class SqliteQueue:
     def close(self) -> None:
         """Write what waits and close the file; blocks."""
         if self._thread.is_alive():
+            self._counting.interrupt()
+            self._counter.join()
+            self._counting.close()
             self._work.put(_End())
             self._thread.join()
             self._connection.close()
 
-    # On the thread
+    # On the threads
+
+    def _count(self) -> None:
+        with contextlib.suppress(sqlite3.Error):  # interrupted, if at all
+            self._tell(self.on_counted, loading.backlogs(self._counting))
+            self._counting.execute("COMMIT")
 
     def _run(self) -> None:
         running = True

@@ -223,7 +223,7 @@ class Rig:
 
     async def quiet(self):
         """Wait until nothing waits, runs or is to be delivered."""
-        await self.until(lambda: self.events.depth == self.events.undelivered == 0)
+        await self.until(lambda: not self.events.backlogs())
 
     async def until(self, condition):
         async with asyncio.timeout(DEADLINE_S):

@@ -228,6 +228,13 @@ def test_after_a_crash_everything_is_taken_up_again():
     again.settle()
     assert rows[4].id in again.running
     assert again.running[rows[4].id][1].tries == 1
+    # How much there was is known only later.
+    for number in list(again.running):
+        again.finish(number)
+    again.settle()
+    assert len(again.lanes) == 3
+    again.count()
+    assert len(again.lanes) == again.lanes.depth == again.lanes.size == 0
 
 
 def test_how_far_behind_a_lane_is(world):

@@ -2,11 +2,12 @@
 
 import asyncio
 import sqlite3
+import threading
 
 import pytest
 
 from runtime import errors
-from runtime.invoke.queue import letters, rows, schema, sqlite, writing
+from runtime.invoke.queue import letters, loading, rows, schema, sqlite, writing
 
 
 def row(number, lane="f", due=100.0, body=b"{}", tries=0):
@@ -24,7 +25,10 @@ class Opened:
     def __init__(self, path, letters=1000, letters_size=10**9):
         self.path = path
         self.store = sqlite.SqliteQueue(path, letters=letters, letters_size=letters_size)
+        self.counted = asyncio.get_running_loop().create_future()
+        self.store.on_counted = self.counted.set_result
         self.start = self.store.open()
+        self.store.start()
         self.batches = 0
         self.store.after_batch = self._count
 
@@ -113,13 +117,26 @@ async def test_rows_move_and_the_next_start_finds_them_as_they_are(open_store):
     await one.apply(move=(rows.Move(500.0, 1, b"tried", 1),))
     one.store.close()
     again = open_store()
-    assert sorted(again.start.backlogs) == [
-        rows.Backlog("f", 2, 4, 100.0),
-        rows.Backlog("g", 1, 5, 100.0),
-    ]
+    assert sorted(again.start.lanes) == [("f", 100.0), ("g", 100.0)]
+    assert sorted(await again.counted) == [rows.Backlog("f", 2, 4), rows.Backlog("g", 1, 5)]
     assert again.start.last_id == 7
     loaded = await again.load(now=1000)
     assert loaded.rows == [row(2), rows.Row(1, "f", 500.0, 2, 100.0, 1, b"tried", b"{}")]
+
+
+async def test_what_is_counted_is_the_state_of_the_start(open_store, monkeypatch):
+    one = open_store()
+    await one.apply(put=[row(number, lane=f"f{number % 3}") for number in range(1, 100)])
+    one.store.close()
+    gate = threading.Event()
+    real = loading.backlogs
+    monkeypatch.setattr(loading, "backlogs", lambda connection: (gate.wait(20), real(connection))[1])
+    again = open_store()
+    assert [name for name, _ in again.start.lanes] == ["f0", "f1", "f2"]
+    await again.apply(drop=range(1, 51), put=(row(1000, lane="new"),))
+    assert not again.counted.done()
+    gate.set()
+    assert await again.counted == [rows.Backlog(f"f{number}", 33, 66) for number in range(3)]
 
 
 async def test_ids_of_letters_are_not_used_again(open_store):
@@ -218,7 +235,7 @@ async def test_what_cannot_be_written_at_the_end_is_left_for_the_next_start(open
     await asyncio.to_thread(one.store.close)
     assert "will run again" in caplog.text
     disk.full = False
-    assert open_store().start.backlogs == [rows.Backlog("f", 1, 2, 100.0)]
+    assert open_store().start.lanes == [("f", 100.0)]
 
 
 async def test_the_oldest_letters_go_when_there_are_too_many(open_store):

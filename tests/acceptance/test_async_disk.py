@@ -1,0 +1,89 @@
+"""A disk that runs full is an error to those who send events, and nothing worse; with room again all goes on."""
+
+import json
+import os
+import subprocess
+
+import botocore.exceptions
+import pytest
+from conftest import Server, create, until
+
+MB = 1024 * 1024
+
+SLOW = """
+import time
+def handler(event, context):
+    print(f"RAN {event['id']}")
+    time.sleep(event.get("sleep", 0))
+"""
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own, small enough to be filled."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def free(folder):
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+def fill(folder, leave):
+    ballast = folder / "ballast"
+    with ballast.open("wb") as file:
+        while free(folder) > leave:
+            file.write(b"x" * min(MB, max(4096, free(folder) - leave)))
+            file.flush()
+    return ballast
+
+
+def send(client, number, **event):
+    return client.invoke(
+        FunctionName="slow",
+        InvocationType="Event",
+        Payload=json.dumps({"id": number, "pad": "x" * 20_000, **event}).encode(),
+    )
+
+
+def ran(server):
+    events = json.loads(server.get("/_hotfork/logs/slow?limit=10000")[1])["events"]
+    return [int(event["message"].split()[1]) for event in events if event["message"].startswith("RAN ")]
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+def test_a_full_disk_refuses_events_and_loses_none(small_disk, tmp_path):
+    server = Server(small_disk / "state", env={"HOTFORK_LOGS_DIR": str(tmp_path / "logs")}).start()
+    client = server.client()
+    create(client, "slow", SLOW, Timeout=60)
+    client.put_function_concurrency(FunctionName="slow", ReservedConcurrentExecutions=1)
+    send(client, 0, sleep=5)
+    ballast = fill(small_disk, 4 * MB)
+    accepted, refused = [0], []
+    for number in range(1, 2000):
+        try:
+            send(client, number)
+            accepted.append(number)
+        except botocore.exceptions.ClientError as error:
+            refused.append(error.response)
+            if len(refused) == 5:
+                break
+    assert len(accepted) > 10
+    for response in refused:
+        assert response["ResponseMetadata"]["HTTPStatusCode"] == 500
+        assert response["Error"]["Code"] == "ServiceException"
+        assert "full" in response["Error"]["Message"]
+    # The server is there, and does what needs no disk.
+    assert server.get("/healthz")[0] == 200
+    assert json.loads(server.get("/_hotfork/events/queue")[1])["queues"][0]["events"] <= len(accepted)
+    ballast.unlink()
+    send(client, 10_000)
+    accepted.append(10_000)
+    until(lambda: not json.loads(server.get("/_hotfork/events/queue")[1])["queues"], 60)
+    assert sorted(ran(server)) == sorted(accepted)
+    assert server.stop() == 0
