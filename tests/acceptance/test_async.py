@@ -162,6 +162,38 @@ def test_another_function_takes_what_came_of_an_event(own, client):
     assert "'responsePayload': {'ok': True}" in ran[2]
 
 
+FAN = """
+import json, os, boto3
+def handler(event, context):
+    client = boto3.client("lambda")
+    print("TRACE " + os.environ["_X_AMZN_TRACE_ID"])
+    for number in range(event["count"]):
+        client.invoke(FunctionName="leaf", InvocationType="Event", Payload=json.dumps({"n": number}))
+"""
+LEAF = """
+import os
+def handler(event, context):
+    print("TRACE " + os.environ["_X_AMZN_TRACE_ID"])
+    print(f"RAN {context.aws_request_id} {context.invoked_function_arn} {event}")
+"""
+
+
+def test_a_function_may_make_many_events_of_one_and_the_trace_goes_along(own, client):
+    create(client, "fan", FAN, Timeout=30, MemorySize=512)
+    create(client, "leaf", LEAF)
+    send(client, "fan", {"count": 20})
+    until(lambda: len(runs(own, "leaf")) == 20)
+    assert sorted(event for _, _, event in runs(own, "leaf")) == sorted(str({"n": number}) for number in range(20))
+    roots = {
+        event["message"].partition("Root=")[2].partition(";")[0]
+        for name in ("fan", "leaf")
+        for event in json.loads(own.get(f"/_hotfork/logs/{name}?limit=10000")[1])["events"]
+        if event["message"].startswith("TRACE ")
+    }
+    assert len(roots) == 1
+    assert "" not in roots
+
+
 def test_reserved_concurrency_holds_for_events_and_nothing_is_lost_by_it(own, client):
     create(client, "narrow", COUNT)
     client.put_function_concurrency(FunctionName="narrow", ReservedConcurrentExecutions=2)
