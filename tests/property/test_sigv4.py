@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from runtime import errors
-from runtime.api.auth import keys, sigv4
+from runtime.api.auth import keys, parameters, sigv4
 from runtime.cli import signing
 
 ALICE = keys.Principal(arn="arn:aws:iam::000000000000:user/alice", name="alice", policies=())
@@ -81,13 +81,13 @@ def test_any_header_is_answered_with_an_error_of_ours(authorization, date, path,
 
 
 @given(st.dictionaries(st.sampled_from(["Credential", "SignedHeaders", "Signature"]), wires), wires, wires)
-def test_any_parameter_is_answered_with_an_error_of_ours(parameters, date, token):
-    line = "AWS4-HMAC-SHA256 " + ", ".join(f"{name}={value}" for name, value in parameters.items())
+def test_any_parameter_is_answered_with_an_error_of_ours(given_, date, token):
+    line = "AWS4-HMAC-SHA256 " + ", ".join(f"{name}={value}" for name, value in given_.items())
     with pytest.raises(errors.ApiError):
         verify("GET", "/", "", {"host": "h", "authorization": line, "date": date, "x-amz-security-token": token}, b"")
 
 
-@given(st.lists(st.tuples(st.sampled_from([*sigv4._PRESIGNED, "X-Amz-Security-Token"]), wires).map("=".join)))
+@given(st.lists(st.tuples(st.sampled_from([*parameters.PRESIGNED, "X-Amz-Security-Token"]), wires).map("=".join)))
 def test_any_query_is_answered_with_an_error_of_ours(pairs):
     query = "&".join(["X-Amz-Algorithm=AWS4-HMAC-SHA256", *pairs])
     with pytest.raises(errors.ApiError):
