@@ -8,12 +8,14 @@ hostile worker. ``Decoder`` does no I/O: bytes in, messages out.
 
     supervisor -> worker   Seal    to a blank, once: what its sandbox lacks
                            Assign  once: which function to become
+                           Snap    to a template, once, after Assign
                            Invoke  one at a time
     worker -> supervisor   Confined | Refused     the sandbox stands, or which step failed
                            Ready | InitError      the handler is imported, or why not
                            Response | HandlerError   exactly one of these per Invoke, unless it streams:
                            Chunk* End             a streamed response
-    supervisor -> zygote   Spawn
+                           Snapped                a template forks copies from now on, or why it cannot
+    supervisor -> zygote   Spawn   also to a template, which then answers as a zygote does
     zygote -> supervisor   ZygoteReady | ZygoteFailed     once
                            Spawned | SpawnFailed   for each Spawn; after Spawned, one Exited
 """
@@ -95,6 +97,15 @@ class Seal:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Snap:
+    """Be a template: import the handler, get ready to be copied, answer Snapped or InitError."""
+
+    TAG: ClassVar[int] = 4
+    warm_up: bytes | None
+    """JSON of an event that the handler is called with first; its result does not matter."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Confined:
     """The sandbox stands; ``missing`` names the controls that were skipped, with reasons."""
 
@@ -128,6 +139,15 @@ class InitError:
     TAG: ClassVar[int] = 19
     error_type: str
     payload: bytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Snapped:
+    """The handler is imported, and copies can be forked; or ``unsafe`` says why not, and the template exits."""
+
+    TAG: ClassVar[int] = 24
+    unsafe: str
+    import_us: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -240,8 +260,8 @@ class Exited:
     status: int
 
 
-FromSupervisor: TypeAlias = Seal | Assign | Invoke
-FromWorker: TypeAlias = Confined | Refused | Ready | InitError | Response | HandlerError | Chunk | End
+FromSupervisor: TypeAlias = Seal | Assign | Snap | Invoke
+FromWorker: TypeAlias = Confined | Refused | Ready | Snapped | InitError | Response | HandlerError | Chunk | End
 FromZygote: TypeAlias = ZygoteReady | ZygoteFailed | Spawned | SpawnFailed | Exited
 Message: TypeAlias = FromSupervisor | FromWorker | FromZygote | Spawn
 
@@ -289,6 +309,7 @@ _pack = msgpack.Packer(use_bin_type=True, autoreset=True).pack
 SUPERVISOR_MESSAGES: dict[int, type] = {kind.TAG: kind for kind in get_args(FromSupervisor)}
 WORKER_MESSAGES: dict[int, type] = {kind.TAG: kind for kind in get_args(FromWorker)}
 ZYGOTE_ORDERS: dict[int, type] = {Spawn.TAG: Spawn}
+TEMPLATE_MESSAGES: dict[int, type] = {kind.TAG: kind for kind in (Spawned, SpawnFailed, Exited)}
 ZYGOTE_MESSAGES: dict[int, type] = {kind.TAG: kind for kind in get_args(FromZygote)}
 
 PACKET_LIMIT = 32 * 1024

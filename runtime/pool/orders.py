@@ -48,6 +48,8 @@ class Order:
     """Mode "bare": the worker's private folder, which it may write; elsewhere unused."""
     tmp_fd: int | None = None
     """A detached mount (fsmount(2)) for /tmp, moved there; None: a tmpfs of the size in ``limits``."""
+    door_fd: int | None = None
+    """A socket for the orders of a template; None: not a template."""
     netns_fd: int | None = None
     """Network namespace to join; None: a new, empty one, unless "network" is in ``skip``."""
     cgroup_folder_fd: int | None = None
@@ -86,6 +88,7 @@ def encode(order: Order) -> tuple[bytes, list[int]]:
         "response": order.response_fd,
         "log": order.log_fd,
         "tmp": order.tmp_fd,
+        "door": order.door_fd,
         "netns": order.netns_fd,
         "cgroup_folder": order.cgroup_folder_fd,
     }

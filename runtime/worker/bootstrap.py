@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
@@ -28,11 +29,14 @@ _costume: interpreter.Costume | None = None
 _log = function_logs.FunctionLog()
 
 
-def prepare() -> None:
-    """Do what all workers need and none has to do itself: once, in the zygote, after its last import."""
+def prepare(*more: types.ModuleType) -> None:
+    """Do what all workers need and none has to do itself: once, in the zygote, after its last import.
+
+    ``more`` are modules of ours whose functions are on the stack while those of a function run.
+    """
     global _costume
     own = (channel, context, faults, function_logs, handler, interpreter, marshal_json, sys.modules[__name__])
-    interpreter.disguise(own)
+    interpreter.disguise((*own, *more))
     interpreter.set_time_zone()
     _costume = interpreter.Costume()
 
@@ -55,19 +59,29 @@ def rehearse() -> None:
     environment = {f"AWS_LAMBDA_{number}": "value" for number in range(24)}
     _costume.become(wire.Assign(name, environment, folder, "/opt", "/var/runtime", 0, "", ""))
     _log.install(None, None)
-    null = os.open(os.devnull, os.O_WRONLY)
-    server = _Server(channel.Channel(null, null), handler.find(f"{name}.handler"))
-    server.answer(wire.Invoke.TAG, "", 0, "", "", b"{}", b"{}", None, False, b"{}")
-    os.close(null)
+    warm_up(handler.find(f"{name}.handler"), b"{}")
     del sys.modules[name]
     _costume.forget()
 
 
+def warm_up(function: Callable[..., Any], event: bytes) -> None:
+    """Call a handler with an event; nobody hears what comes of it."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    server = Server(channel.Channel(null, null), function)
+    server.answer(wire.Invoke.TAG, "", 1 << 42, "", "", b"{}", b"{}", None, False, event)
+    os.close(null)
+
+
 def serve(request_fd: int, response_fd: int) -> NoReturn:
     """Serve the function that the first message names until the supervisor closes the pipe; never return."""
+    live(lambda: _run(channel.Channel(request_fd, response_fd)))
+
+
+def live(run: Callable[[], NoReturn]) -> NoReturn:
+    """Run until the end of this process, and end as the interpreter does."""
     status = 1
     try:
-        _run(channel.Channel(request_fd, response_fd))
+        run()
     except channel.Closed:
         # At once: no thread and no exit handler of the function may keep a worker that is not wanted.
         os._exit(0)
@@ -82,6 +96,16 @@ def serve(request_fd: int, response_fd: int) -> NoReturn:
 
 
 def _run(pipe: channel.Channel) -> NoReturn:
+    server, import_us = start(pipe)
+    pipe.send(wire.Ready(import_us))
+    server.run()
+
+
+def start(pipe: channel.Channel) -> tuple["Server", int]:
+    """Become the function that the first message names; return what serves it, and how long its import took.
+
+    Where the import fails that is told, and the process ends.
+    """
     costume = _costume if _costume is not None and _costume.fits() else interpreter.Costume()
     if not costume.worn:
         costume.put_on()
@@ -89,18 +113,13 @@ def _run(pipe: channel.Channel) -> NoReturn:
     costume.become(assign)
     _log.install(os.environ.get("AWS_LAMBDA_LOG_FORMAT"), os.environ.get("AWS_LAMBDA_LOG_LEVEL"))
     began = time.perf_counter()
-    server = _Server(pipe, _find_handler(pipe, assign.handler))
+    server = Server(pipe, _find_handler(pipe, assign.handler))
     import_us = round((time.perf_counter() - began) * 1e6)
-    _flush()
-    pipe.send(wire.Ready(import_us))
-    is_init = os.getpid() == 1
-    while True:
-        server.answer(*pipe.receive())
-        if is_init:
-            _reap()
+    flush()
+    return server, import_us
 
 
-def _find_handler(pipe: channel.Channel, name: str) -> Callable[..., Any]:
+def _find_handler(pipe: channel.Channel, name: str) -> Callable[..., Any]:  # noqa: RET503 - fail never returns
     try:
         return handler.find(name)
     except faults.Fault as fault:
@@ -108,13 +127,18 @@ def _find_handler(pipe: channel.Channel, name: str) -> Callable[..., Any]:
     except Exception as error:
         document = faults.of_exception(error)
     _log.warn_of_init()
+    fail(pipe, document)
+
+
+def fail(pipe: channel.Channel, document: faults.Document, status: int = 1) -> NoReturn:
+    """Tell why there is nothing to serve, and end."""
     _log.error(document)
-    _flush()
+    flush()
     pipe.send(wire.InitError(document["errorType"], marshal_json.to_json(document).encode()))
-    os._exit(1)
+    os._exit(status)
 
 
-class _Server:
+class Server:
     """Serves invocations, one at a time."""
 
     __slots__ = ("_handler", "_make_context", "_marshal", "_pipe")
@@ -124,6 +148,23 @@ class _Server:
         self._handler = function
         self._marshal = marshal_json.Marshaller().marshal
         self._make_context = context.Maker().make
+
+    def warm_up(self, event: bytes) -> None:
+        """Call the handler with an event; nobody hears what comes of it."""
+        warm_up(self._handler, event)
+
+    def over(self, pipe: channel.Channel) -> "Server":
+        """Return one that serves the same function over another pipe."""
+        return Server(pipe, self._handler)
+
+    def run(self) -> NoReturn:
+        """Serve until the supervisor closes the pipe."""
+        pipe = self._pipe
+        is_init = os.getpid() == 1
+        while True:
+            self.answer(*pipe.receive())
+            if is_init:
+                _reap()
 
     def answer(  # noqa: PLR0913, PLR0917 - the message's fields, in its order
         self,
@@ -156,20 +197,20 @@ class _Server:
             document = faults.of_exception(error, request_id)
         else:
             if streaming:
-                _flush()
+                flush()
                 self._pipe.send(wire.End(request_id, "", b""))
             else:
                 self._respond(request_id, content_type, marshalled)
             return
         _log.error(document)
-        _flush()
+        flush()
         error_type, error_payload = _fitting(document["errorType"], marshal_json.to_json(document).encode())
         kind = wire.End if streaming else wire.HandlerError
         self._pipe.send(kind(request_id, error_type, error_payload))
 
     def _respond(self, request_id: str, content_type: str, marshalled: bytes | str) -> None:
         payload = marshalled if isinstance(marshalled, bytes) else marshalled.encode()
-        _flush()
+        flush()
         error_type, payload = _fitting("", payload)
         if error_type:
             self._pipe.send(wire.HandlerError(request_id, error_type, payload))
@@ -183,7 +224,7 @@ class _Server:
             if parts is not result or not isinstance(part, str | bytes | bytearray | memoryview):
                 part, _ = self._marshal(part)  # noqa: PLW2901
             data = part.encode() if isinstance(part, str) else bytes(part)
-            _flush()
+            flush()
             for start in range(0, len(data), wire.PAYLOAD_LIMIT):
                 self._pipe.send(wire.Chunk(request_id, data[start : start + wire.PAYLOAD_LIMIT]))
 
@@ -203,7 +244,7 @@ def _set_trace_id(trace_id: str | None) -> None:
         del os.environ["_X_AMZN_TRACE_ID"]
 
 
-def _flush() -> None:
+def flush() -> None:
     """Bring what the function printed into the log pipe, before the answer that makes the supervisor read it."""
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -245,6 +286,6 @@ def _leave(status: int) -> NoReturn:
     try:
         threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - what the interpreter itself calls
         atexit._run_exitfuncs()  # noqa: SLF001
-        _flush()
+        flush()
     finally:
         os._exit(status)

@@ -31,6 +31,8 @@ class Setting:
     """Controls that no worker of this zygote has, with reasons."""
     host_view: int
     """Descriptor of a mount namespace that shows the host's folders; -1 in mode "bare"."""
+    template_filter: bytes = b""
+    """The seccomp program of templates."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,3 +51,8 @@ class Job:
     def is_blank(self) -> bool:
         """Return whether it is not known yet for which function."""
         return "code" not in self.order.folders
+
+    @property
+    def is_template(self) -> bool:
+        """Return whether it is to fork copies of itself, by orders that come through a door of its own."""
+        return "door" in self.order.fds.split()

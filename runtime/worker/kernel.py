@@ -53,12 +53,16 @@ _MOVE_MOUNT_F_EMPTY_PATH = 0x4
 _FSCONFIG_SET_FLAG = 0
 _FSCONFIG_SET_STRING = 1
 _FSCONFIG_CMD_CREATE = 6
+_MADV_COLLAPSE = 25
+_HUGE = 1 << 21
+"""Bytes of a huge page, on x86_64 and, with pages of 4 KB, on aarch64."""
 _CLOEXEC = 1
 """Of fsopen and fsmount; open_tree takes O_CLOEXEC."""
 
 _NUMBERS = {
     "x86_64": {
         "capset": 126,
+        "clone": 56,
         "mount": 165,
         "pivot_root": 155,
         "prctl": 157,
@@ -69,6 +73,7 @@ _NUMBERS = {
     },
     "aarch64": {
         "capset": 91,
+        "clone": 220,
         "mount": 40,
         "pivot_root": 41,
         "prctl": 167,
@@ -149,6 +154,45 @@ def fork_into(cgroup: int) -> int:
     flags = _CLONE_INTO_CGROUP | _CLONE_CHILD_SETTID | _CLONE_CHILD_CLEARTID
     arguments = struct.pack("<11Q", flags, 0, address.value, 0, _SIGCHLD, 0, 0, 0, 0, 0, cgroup)
     return _call("clone3", arguments, len(arguments))
+
+
+def clone(flags: int) -> int:
+    """Fork into new namespaces (CLONE_NEW*), with Python's at-fork hooks; return the child's pid, 0 in the child.
+
+    For a process that has run other code than ours. It must have one thread: the C library's own hooks are not called.
+    """
+    if not _GLIBC:
+        raise OSError(errno.ENOSYS, "clone: another C library keeps the thread's id in another way")
+    address = ctypes.c_uint64()
+    _call("prctl", _PR_GET_TID_ADDRESS, ctypes.addressof(address), 0, 0, 0)
+    flags |= _CLONE_CHILD_SETTID | _CLONE_CHILD_CLEARTID | _SIGCHLD
+    # clone(flags, stack, parent_tid, child_tid, tls), the last two the other way round on aarch64.
+    last = (address.value, 0) if MACHINE == "x86_64" else (0, address.value)
+    ctypes.pythonapi.PyOS_BeforeFork()
+    pid: int = _syscall(_NUMBER["clone"], *(ctypes.c_long(value) for value in (flags, 0, 0, *last)))
+    code = ctypes.get_errno()
+    if pid:
+        ctypes.pythonapi.PyOS_AfterFork_Parent()
+    else:
+        ctypes.pythonapi.PyOS_AfterFork_Child()
+    if pid < 0:
+        raise OSError(code, f"clone: {os.strerror(code)}")
+    return pid
+
+
+def collapse() -> None:
+    """Gather this process's memory in huge pages, where it can: a fork then copies fewer entries of page tables."""
+    with open("/proc/self/maps") as file:  # noqa: PTH123 - no Path in a worker
+        lines = file.read().splitlines()
+    for line in lines:
+        span, rights, *_, name = (*line.split(None, 5), "")[:6]
+        if rights != "rw-p" or name not in ("", "[heap]"):
+            continue
+        first, end = (int(address, 16) for address in span.split("-"))
+        first, end = -(-first // _HUGE) * _HUGE, end // _HUGE * _HUGE
+        if first < end:
+            # What cannot be gathered stays as it is.
+            _libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(end - first), _MADV_COLLAPSE)
 
 
 def _path(path: str) -> bytes:

@@ -5,12 +5,15 @@ import fcntl
 import os
 import resource
 import signal
+import stat
 
 from runtime.worker import kernel, landlock
 from runtime.worker.job import Job
 
 REQUEST_FD = 3
 RESPONSE_FD = 4
+DOOR_FD = 5
+"""Of a template: a socket through which the descriptors of its copies come."""
 WORKER_UID = 993
 WORKER_GID = 990
 """Inside a worker's own user namespace: the ids that functions have on AWS."""
@@ -71,14 +74,17 @@ def privileges(_job: Job) -> None:
 
 def rules(job: Job) -> None:
     """Make the rules for the paths, where they are the same for all functions: what is mounted tells them apart."""
-    if job.setting.mode != "bare" and "landlock" not in job.missing:
+    if job.setting.mode != "bare" and "landlock" not in job.missing and not job.is_template:
         job.fds["rules"] = landlock.rules(job.setting.landlock_abi, ["/"], ["/tmp", "/dev/shm"], ["/dev"])
 
 
 def paths(job: Job) -> None:
     """Confine the worker to the paths it needs, and its signals to itself."""
     setting, folders = job.setting, job.order.folders
-    if "rules" in job.fds:
+    if job.is_template:
+        # Who is confined by Landlock can mount nothing, and neither can its copies.
+        job.missing["landlock"] = "a template has none, so that its copies can have mounts of their own"
+    elif "rules" in job.fds:
         kernel.landlock_restrict(job.fds["rules"])
     else:
         own = [path for name, path in folders.items() if name != "tmp"]
@@ -87,24 +93,63 @@ def paths(job: Job) -> None:
 
 
 def descriptors(job: Job) -> None:
-    """Lay out 0 /dev/null, 1 and 2 the log, 3 requests, 4 responses, and close all others."""
+    """Lay out 0 /dev/null, 1 and 2 the log, 3 requests, 4 responses, of a template 5 its door; close all others."""
     fds = job.fds
     fds["null"] = os.open("/dev/null", os.O_RDONLY)
-    parked = {
-        name: fcntl.fcntl(fds[name], fcntl.F_DUPFD_CLOEXEC, _SPARE_FD)
-        for name in ("null", "log", "request", "response")
-    }
-    os.dup2(parked["null"], 0)
-    os.dup2(parked["log"], 1)
-    os.dup2(parked["log"], 2)
-    # Not inherited by what the function executes.
-    os.dup2(parked["request"], REQUEST_FD, inheritable=False)
-    os.dup2(parked["response"], RESPONSE_FD, inheritable=False)
+    # Not inherited by what the function executes: all but 0 to 2.
+    layout = {0: "null", 1: "log", 2: "log", REQUEST_FD: "request", RESPONSE_FD: "response"}
+    if job.is_template:
+        layout[DOOR_FD] = "door"
+    parked = {name: fcntl.fcntl(fds[name], fcntl.F_DUPFD_CLOEXEC, _SPARE_FD) for name in set(layout.values())}
+    for fd, name in layout.items():
+        os.dup2(parked[name], fd, inheritable=fd < REQUEST_FD)
     fds.clear()
     fds["response"] = RESPONSE_FD
-    kernel.close_from(RESPONSE_FD + 1)
+    kernel.close_from(len(layout))
 
 
 def calls(job: Job) -> None:
     """Load the filter of system calls."""
-    kernel.load_filter(job.setting.filter)
+    kernel.load_filter(job.setting.template_filter if job.is_template else job.setting.filter)
+
+
+# Steps of a copy of a template. It has no privilege but over the namespaces that it was born into.
+
+
+def own_user(job: Job) -> None:
+    """Be in the new user namespace who the template is outside of it."""
+    order = job.order
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
+    kernel.write_maps(order.uid, order.uid, order.gid, order.gid)
+
+
+def redirect(job: Job) -> None:
+    """Put the copy's pipes in the place of the template's, and close the template's door; keep what init opened."""
+    fds = job.fds
+    os.dup2(fds["log"], 1)
+    os.dup2(fds["log"], 2)
+    os.dup2(fds["request"], REQUEST_FD, inheritable=False)
+    os.dup2(fds["response"], RESPONSE_FD, inheritable=False)
+    for fd in {*fds.values(), *job.cgroups}:
+        os.close(fd)
+    fds.clear()
+    fds["response"] = RESPONSE_FD
+
+
+def files(_job: Job) -> None:
+    """Open again what init has open for reading: copies that share a descriptor share its position, too."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - no Path in a worker
+        fd = int(name)
+        if fd > RESPONSE_FD and _is_file(fd):
+            inheritable, position = os.get_inheritable(fd), os.lseek(fd, 0, os.SEEK_CUR)
+            again = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC)
+            os.lseek(again, position, os.SEEK_SET)
+            os.dup2(again, fd, inheritable=inheritable)
+            os.close(again)
+
+
+def _is_file(fd: int) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(fd).st_mode)
+    except OSError:
+        return False  # the descriptor of the listing itself

@@ -22,6 +22,23 @@ order, with its reason, and is told in ``wire.Confined.missing``. Why this order
     descriptors     0 /dev/null, 1 and 2 log, 3 requests, 4 responses, nothing else
     directory       /var/task
     seccomp         last: it forbids most of the above
+
+A template runs the same steps, but for Landlock and with a wider filter: it must be able to fork copies with
+namespaces of their own. A copy is born into new user, pid, ipc and mount namespaces, without privilege outside of
+them, and completes what it shares with its template (COPY):
+
+* cgroup          of its own
+* user            the ids of the template
+* cgroup_view
+* proc
+* tmp             /tmp and /dev/shm of its own
+* rules
+* bounds          a new user namespace comes with a full bounding set
+* privileges
+* landlock
+* descriptors     pipes of its own
+* files           positions of its own in what init has open for reading
+* seccomp         the worker's filter, on top of the template's
 """
 
 import dataclasses
@@ -64,6 +81,22 @@ SEAL: tuple[Step, ...] = (
 )
 """Steps that make the worker the function's, and close the door."""
 
+COPY: tuple[Step, ...] = (
+    ("cgroup", views.cgroup),
+    ("user", rights.own_user),
+    ("cgroup_view", views.cgroup_view),
+    ("proc", views.own_proc),
+    ("tmp", views.tmp),
+    ("rules", rights.rules),
+    ("bounds", lambda _job: rights.drop_bounding_set()),
+    ("privileges", rights.privileges),
+    ("landlock", rights.paths),
+    ("descriptors", rights.redirect),
+    ("files", rights.files),
+    ("seccomp", rights.calls),
+)
+"""Steps of a copy of a template."""
+
 OPTIONAL = frozenset({"cgroup", "ipc", "uts", "cgroup_view", "network", "landlock", "seccomp"})
 """What an order may leave out; all else either works or there is no worker."""
 
@@ -74,17 +107,29 @@ def confine(job: Job, serve: Callable[[int, int], NoReturn], rest: Callable[[], 
     A process whose function is not known yet does ``rest`` and then waits for wire.Seal.
     """
     try:
-        check(job.order)
+        check(job)
         run(PREPARE, job)
         if job.is_blank:
             rest()
             job = _completed(job)
         run(SEAL, job)
     except StepFailed as failed:
-        os.write(job.fds["response"], wire.encode(wire.Refused(failed.step, failed.errno, failed.reason)))
-        os._exit(REFUSED)
+        _refuse(job, failed)
     os.write(rights.RESPONSE_FD, wire.encode(wire.Confined(job.missing)))
     serve(rights.REQUEST_FD, rights.RESPONSE_FD)
+
+
+def attempt(steps: tuple[Step, ...], job: Job) -> None:
+    """Run steps, or tell which one failed and exit."""
+    try:
+        run(steps, job)
+    except StepFailed as failed:
+        _refuse(job, failed)
+
+
+def _refuse(job: Job, failed: StepFailed) -> NoReturn:
+    os.write(job.fds["response"], wire.encode(wire.Refused(failed.step, failed.errno, failed.reason)))
+    os._exit(REFUSED)
 
 
 def _completed(job: Job) -> Job:
@@ -100,11 +145,13 @@ def _completed(job: Job) -> Job:
     return dataclasses.replace(job, order=order)
 
 
-def check(order: wire.Spawn) -> None:
-    """Raise StepFailed where an order leaves out what it may not."""
-    wrong = order.skip.keys() - OPTIONAL
+def check(job: Job) -> None:
+    """Raise StepFailed where an order leaves out what it may not, or wants what cannot be."""
+    wrong = job.order.skip.keys() - OPTIONAL
     if wrong:
         raise StepFailed("order", errno.EINVAL, f"cannot be left out: {', '.join(sorted(wrong))}")
+    if job.is_template and job.setting.mode == "bare":
+        raise StepFailed("order", errno.EINVAL, "copies of a template need namespaces")
 
 
 def run(steps: tuple[Step, ...], job: Job) -> None:

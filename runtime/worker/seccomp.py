@@ -9,7 +9,7 @@ int it ignores the upper half, and so must the rule: the TIOCSTI that carries bi
 import dataclasses
 import errno
 import struct
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from runtime.worker import syscalls
 
@@ -57,6 +57,9 @@ class Rule:
 
 _CLONE_NEW = 0x7E020000
 """All CLONE_NEW* but NEWTIME, whose bit is part of the exit signal in clone(2)."""
+_CLONE_NEWCGROUP = 0x02000000
+COPY = 0x38020000
+"""CLONE_NEWUSER, NEWPID, NEWIPC and NEWNS: what a copy of a template is born into."""
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
 _STREAM, _DATAGRAM, _TYPE_MASK = 1, 2, 0xF
 _TCP, _UDP = 6, 17
@@ -102,6 +105,16 @@ RULES: dict[str, Rule] = {
 }
 
 
+TEMPLATE_RULES: dict[str, Rule] = {
+    **RULES,
+    # A copy is born into namespaces of its own, and leaves its cgroup's when it has joined it.
+    "clone": Rule(
+        (((Where.low(0, 0, mask=_CLONE_NEW),), ALLOW), ((Where.low(0, COPY, mask=_CLONE_NEW),), ALLOW)), REFUSE
+    ),
+    "unshare": Rule((((Where.low(0, _CLONE_NEWCGROUP),), ALLOW),), REFUSE),
+}
+
+
 class _Assembler:
     """Instructions with labels: conditional jumps reach 255 instructions ahead, plain ones any distance."""
 
@@ -134,22 +147,34 @@ def program(machine: str, *, without: Collection[str] = ()) -> bytes:
     ``without`` names calls that are refused although a worker may make them.
     """
     numbers = {name: nr for name, nr in syscalls.NUMBERS[machine].items() if name not in without}
+    return _program(machine, numbers, RULES)
+
+
+def template_program(machine: str) -> bytes:
+    """Return the filter of a template: it may also make copies of itself, and these mounts of their own.
+
+    A copy loads ``program`` on top of it.
+    """
+    return _program(machine, syscalls.NUMBERS[machine] | syscalls.OF_TEMPLATES[machine], TEMPLATE_RULES)
+
+
+def _program(machine: str, numbers: Mapping[str, int], rules: Mapping[str, Rule]) -> bytes:
     code = _Assembler()
     code.add(_LOAD, _ARCH)
     code.add(_JUMP_EQUAL, ARCHITECTURES[machine], "known")
     code.add(_RETURN, KILL)
     code.label("known")
     code.add(_LOAD, _NR)
-    _search(code, _ranges(numbers))
-    for name, rule in RULES.items():
+    _search(code, _ranges(numbers, rules))
+    for name, rule in rules.items():
         if name in numbers:
             _rule(code, name, rule)
     return code.assemble()
 
 
-def _ranges(numbers: dict[str, int]) -> list[tuple[int, int | str]]:
+def _ranges(numbers: Mapping[str, int], rules: Mapping[str, Rule]) -> list[tuple[int, int | str]]:
     """Return (first number, treatment) for each run of equal treatment: an action or the name of a rule."""
-    treatment: dict[int, int | str] = {nr: name if name in RULES else ALLOW for name, nr in numbers.items()}
+    treatment: dict[int, int | str] = {nr: name if name in rules else ALLOW for name, nr in numbers.items()}
     ranges: list[tuple[int, int | str]] = []
     for nr in range(syscalls.NEWEST + 1):
         wanted = treatment.get(nr, REFUSE)

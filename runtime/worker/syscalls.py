@@ -91,3 +91,10 @@ def _table(text: str) -> dict[str, int]:
 
 
 NUMBERS: dict[str, dict[str, int]] = {"x86_64": _table(_X86_64), "aarch64": _table(_AARCH64)}
+
+_MOUNTING = {"move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432}
+OF_TEMPLATES: dict[str, dict[str, int]] = {
+    "x86_64": {**_MOUNTING, "unshare": 272},
+    "aarch64": {**_MOUNTING, "unshare": 97},
+}
+"""What a template may call beyond that; without privilege over a namespace, which only its copies have, to no end."""

@@ -63,6 +63,18 @@ def group(_job: Job) -> None:
     os.setpgid(0, 0)
 
 
+def own_proc(_job: Job) -> None:
+    """Show this pid namespace in /proc: over the template's, which cannot be taken away from below."""
+    fd = kernel.new_filesystem("proc", {"subset": "pid"}, kernel.NOSUID | kernel.NODEV | kernel.NOEXEC)
+    kernel.place_mount(fd, "/proc")
+    os.close(fd)
+
+
+def cgroup_view(_job: Job) -> None:
+    """See the cgroup that was just joined as the root of all."""
+    kernel.unshare(kernel.CLONE_NEWCGROUP)
+
+
 def tmp(job: Job) -> None:
     """Place /tmp and /dev/shm."""
     limits = job.order.limits

@@ -14,6 +14,7 @@ import _signal  # type: ignore[import-not-found]
 import contextlib
 import dataclasses
 import errno
+import functools
 import gc
 import os
 import select
@@ -23,7 +24,7 @@ import sys
 from typing import NoReturn
 
 from runtime import wire
-from runtime.worker import bootstrap, kernel, landlock, rights, root, sandbox, seccomp
+from runtime.worker import bootstrap, kernel, landlock, rights, root, sandbox, seccomp, template
 from runtime.worker.job import Job, Setting
 
 _ANCILLARY = socket.CMSG_SPACE(64 * 4)
@@ -133,7 +134,8 @@ def _setting(mode: str, sdk: str, host_view: int) -> Setting:
         absent["landlock"] = f"the kernel has none: {error}"
     if mode == "bare" and abi < landlock.SCOPES_ABI:
         absent["signals"] = "keeping signals inside a worker needs a pid namespace or Landlock ABI 6"
-    return Setting(mode, seccomp.program(kernel.MACHINE), abi, readable, absent, host_view)
+    filters = seccomp.program(kernel.MACHINE), seccomp.template_program(kernel.MACHINE)
+    return Setting(mode, filters[0], abi, readable, absent, host_view, filters[1])
 
 
 @dataclasses.dataclass(slots=True)
@@ -157,7 +159,7 @@ class Zygote:
         poll = select.poll()
         poll.register(self.control, select.POLLIN)
         poll.register(self.wakeup, select.POLLIN)
-        bootstrap.prepare()
+        bootstrap.prepare(template)
         gc.collect()
         gc.freeze()
         self._say_with_pidfd(wire.ZygoteReady(self.setting.absent), os.getpid())
@@ -247,7 +249,9 @@ class Zygote:
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
             missing = {**self.setting.absent, **order.skip}
             rest = bootstrap.dress if self.setting.mode == "bare" else bootstrap.rehearse
-            sandbox.confine(Job(self.setting, order, fds, cgroups, missing), bootstrap.serve, rest)
+            job = Job(self.setting, order, fds, cgroups, missing)
+            serve = functools.partial(template.serve, job) if job.is_template else bootstrap.serve
+            sandbox.confine(job, serve, rest)
         except BaseException as error:
             sys.stderr.write(f"worker: {type(error).__name__}: {error}\n")
         finally:
