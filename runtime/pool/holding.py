@@ -196,7 +196,8 @@ class Holding:
         if not isinstance(self.group, soft.Group):
             return {}
         limits = {"AS": soft.address_space(self.group.watch.limit_bytes)}
-        if os.geteuid() != 0:  # else they would count for all workers of the function together
+        # In a user namespace of its own a worker is counted alone; elsewhere with all that its user runs.
+        if os.geteuid() != 0 and self._owner.sources.private is None:
             limits["NPROC"] = memory_class.PIDS
         return limits
 

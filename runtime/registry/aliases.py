@@ -98,7 +98,7 @@ def _check(book: registry.Registry, function_name: str, alias: records.AliasReco
     if len(alias.weights) > 1:
         raise errors.InvalidParameterValue("Number of items in AdditionalVersionWeights cannot be greater than 1")
     for number in alias.weights:
-        if alias.version == model.LATEST:
+        if model.LATEST in (alias.version, number):
             raise errors.InvalidParameterValue(
                 "$LATEST is not supported for an alias pointing to more than 1 version", type_=None
             )

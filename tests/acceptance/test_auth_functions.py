@@ -88,7 +88,10 @@ MODES = [
     pytest.param(
         {"HOTFORK_SANDBOX_NETWORK": "egress"},
         id="router",
-        marks=pytest.mark.skipif(not shutil.which("pasta", path=nftables.SEARCH), reason="needs pasta"),
+        marks=pytest.mark.skipif(
+            not shutil.which("pasta", path=nftables.SEARCH) or not os.access("/dev/net/tun", os.R_OK | os.W_OK),
+            reason="needs pasta, and /dev/net/tun open to us",
+        ),
     ),
     pytest.param(
         # A PATH without pasta leaves the rules on uids.

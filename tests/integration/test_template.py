@@ -219,12 +219,17 @@ async def test_a_copy_leaves_by_its_own_door(rig):
         assert await (await template.copy()).run("result = 1") == 1
 
 
+def status_of(pid):
+    """Return what /proc says of a process."""
+    return dict(line.split(":\t") for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+
+
 async def test_the_kernel_tells_who_the_copy_is(rig):
     async with snapped(rig) as template:
         copy = await template.copy()
-        status = dict(line.split(":\t") for line in Path(f"/proc/{copy.pid}/status").read_text().splitlines())
+        status = status_of(copy.pid)
         assert status["NSpid"].split()[-1] == "1"
-        parent = dict(line.split(":\t") for line in Path(f"/proc/{status['PPid']}/status").read_text().splitlines())
+        parent = status_of(status["PPid"])
         assert parent["NSpid"].split()[-1] == "2"
         assert int(parent["PPid"]) == sandbox_rig.pid_of(await template.listener.pidfd)
 
