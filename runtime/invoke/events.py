@@ -136,7 +136,7 @@ class Events:
         """Write what is to be written; nothing runs any more."""
         self.hand_back()
         await self.deliverer.close()
-        await asyncio.to_thread(self.store.close)
+        await self.store.close()
 
     def new_id(self) -> int:
         """Return an unused id of a row or letter."""

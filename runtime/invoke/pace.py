@@ -1,8 +1,9 @@
 """How many events may run at once: as many as the machine has processors for.
 
 A handler that waits wants many workers, one that computes wants as many as there are processors; which it is shows in
-how busy the processors are. So a backlog begins with a few workers, and gets half as many more every tenth of a second
-as long as processors idle. Without a backlog the number falls back to what is in use.
+how busy the processors are. So a backlog begins with a worker for each processor, and gets twice as many every tenth of
+a second as long as processors idle. Without a backlog the number falls back to what is in use. More workers than that
+would drain no backlog faster, and would leave those who send events less of the processors.
 """
 
 import os
@@ -10,8 +11,8 @@ import os
 import psutil
 
 TICK_S = 0.1
-_GROWTH = 1.5
-_PER_PROCESSOR = 4
+_GROWTH = 2.0
+_LEAST = 2
 _IDLE_ENOUGH = 0.1
 
 
@@ -19,7 +20,7 @@ class Pace:
     """The number, and how it changes. Pure."""
 
     def __init__(self, *, processors: int, limit: int) -> None:
-        self._least = min(limit, processors * _PER_PROCESSOR)
+        self._least = min(limit, max(_LEAST, processors))
         self._limit = limit
         self.width = self._least
 

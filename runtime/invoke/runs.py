@@ -227,7 +227,7 @@ class _Run:
             runner.dispatcher.lanes.forget(row)
             runner.ended.written(put, error)
 
-        change = rows.Change(written, drop=(row.id,), put=put, bury=bury, keep=True)
+        change = rows.Change(written, drop=(row.id,), put=put, bury=bury, keep=True, lazy=not put and not bury)
         runner.dispatcher.finished(self._lane, change)
 
     def _targets(self, *, success: bool) -> list[tuple[str, bool]]:

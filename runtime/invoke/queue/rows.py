@@ -72,7 +72,7 @@ class Loaded:
 class Change:
     """Changes that take effect together or not at all; ``then`` hears on the event loop, with the error if any."""
 
-    __slots__ = ("bury", "drop", "keep", "move", "put", "then", "unbury")
+    __slots__ = ("bury", "drop", "keep", "lazy", "move", "put", "then", "unbury")
 
     def __init__(
         self,
@@ -84,6 +84,7 @@ class Change:
         bury: Sequence[Letter] = (),
         unbury: Sequence[int] = (),
         keep: bool = False,
+        lazy: bool = False,
     ) -> None:
         self.then = then
         self.put = put
@@ -93,3 +94,5 @@ class Change:
         self.unbury = unbury
         self.keep = keep
         """Whether it is tried again until it can be written: what was done cannot be undone."""
+        self.lazy = lazy
+        """Whether it may wait a moment for others to share a transaction with: nobody is waiting for it."""

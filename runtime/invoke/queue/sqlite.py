@@ -24,6 +24,7 @@ from runtime.invoke.queue import loading, rows, schema, writing
 BATCH_CHANGES = 512
 BATCH_BYTES = 16 * 1024 * 1024
 RETRY_S = 1.0
+LAZY_S = 0.005
 _VACUUM_PAGES = 256
 _FREE_PAGES = 16_384
 """64 MB of the file may stand empty; more is given back to the disk, a MB at a time."""
@@ -69,6 +70,8 @@ class SqliteQueue:
         self._connection: sqlite3.Connection
         self._grave: writing.Grave
         self._held: list[rows.Change] = []
+        self._lazy: list[rows.Change] = []
+        self._timer: asyncio.TimerHandle | None = None
         self._batches = 0
         self._counting: sqlite3.Connection
         self._thread = threading.Thread(target=self._run, name="event-writer", daemon=True)
@@ -101,7 +104,22 @@ class SqliteQueue:
 
     def apply(self, change: rows.Change) -> None:
         """Have a change written."""
-        self._work.put(change)
+        if not change.lazy:
+            self._hurry()
+            self._work.put(change)
+            return
+        self._lazy.append(change)
+        if self._timer is None:
+            self._timer = self._loop.call_later(LAZY_S, self._hurry)
+
+    def _hurry(self) -> None:
+        """Hand over the changes that waited for company."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            for change in self._lazy:
+                self._work.put(change)
+            self._lazy.clear()
 
     def load(
         self,
@@ -114,10 +132,15 @@ class SqliteQueue:
         then: Callable[[rows.Loaded | None], None],
     ) -> None:
         """Have rows of a lane read that are due and not ``known``; ``then`` gets None where they cannot be read."""
+        self._hurry()
         self._work.put(_Load(lane, now, known, limit, size, then))
 
-    def close(self) -> None:
-        """Write what waits and close the file; blocks."""
+    async def close(self) -> None:
+        """Write what waits and close the file."""
+        self._hurry()
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
         if self._thread.is_alive():
             self._counting.interrupt()
             self._counter.join()

@@ -69,7 +69,7 @@ async def open_store(tmp_path):
 
     yield make
     for one in opened:
-        one.store.close()
+        await one.store.close()
 
 
 async def test_what_is_told_is_on_disk(open_store):
@@ -87,6 +87,23 @@ async def test_callers_who_wait_share_a_commit(open_store):
     for each in waiting:
         await each
     assert one.batches < 20
+
+
+async def test_what_nobody_waits_for_goes_along_with_others(open_store):
+    one = open_store()
+    await one.apply(put=[row(number) for number in range(1, 21)])
+    batches = one.batches
+    waiting = [one.apply(drop=(number,), keep=True, lazy=True) for number in range(1, 20)]
+    await one.apply(drop=(20,))
+    assert all(each.done() for each in waiting)
+    assert one.batches <= batches + 2
+    assert one.on_disk() == []
+    # Without others, it goes alone after a moment; at the end, at once.
+    await one.apply(put=[row(number) for number in (1, 2)])
+    await one.apply(drop=(1,), lazy=True)
+    one.store.apply(rows.Change(lambda _error: None, drop=(2,), lazy=True))
+    await one.store.close()
+    assert one.on_disk() == []
 
 
 async def test_all_of_a_change_or_nothing(open_store):
@@ -115,7 +132,7 @@ async def test_rows_move_and_the_next_start_finds_them_as_they_are(open_store):
     one = open_store()
     await one.apply(put=(row(1), row(2), row(7, lane="g", body=b"12345")))
     await one.apply(move=(rows.Move(500.0, 1, b"tried", 1),))
-    one.store.close()
+    await one.store.close()
     again = open_store()
     assert sorted(again.start.lanes) == [("f", 100.0), ("g", 100.0)]
     assert sorted(await again.counted) == [rows.Backlog("f", 2, 4), rows.Backlog("g", 1, 5)]
@@ -127,7 +144,7 @@ async def test_rows_move_and_the_next_start_finds_them_as_they_are(open_store):
 async def test_what_is_counted_is_the_state_of_the_start(open_store, monkeypatch):
     one = open_store()
     await one.apply(put=[row(number, lane=f"f{number % 3}") for number in range(1, 100)])
-    one.store.close()
+    await one.store.close()
     gate = threading.Event()
     real = loading.backlogs
     monkeypatch.setattr(loading, "backlogs", lambda connection: (gate.wait(20), real(connection))[1])
@@ -142,7 +159,7 @@ async def test_what_is_counted_is_the_state_of_the_start(open_store, monkeypatch
 async def test_ids_of_letters_are_not_used_again(open_store):
     one = open_store()
     await one.apply(put=(row(1),), bury=(letter(9),))
-    one.store.close()
+    await one.store.close()
     assert open_store().start.last_id == 9
 
 
@@ -232,7 +249,7 @@ async def test_what_cannot_be_written_at_the_end_is_left_for_the_next_start(open
     await one.apply(put=(row(1),))
     disk.full = True
     one.store.apply(rows.Change(lambda _error: None, drop=(1,), keep=True))
-    await asyncio.to_thread(one.store.close)
+    await one.store.close()
     assert "will run again" in caplog.text
     disk.full = False
     assert open_store().start.lanes == [("f", 100.0)]
@@ -256,7 +273,7 @@ async def test_the_oldest_letters_go_when_they_are_too_large(open_store):
     for number in range(1, 5):
         await one.apply(bury=(letter(number, body=b"x" * 1000),))
     assert letters.ids(one.path, letters.Filter(), 100) == [3, 4]
-    one.store.close()
+    await one.store.close()
     again = open_store(letters_size=2500)
     assert again.start.letters == 2
     await again.apply(bury=(letter(9, body=b"x" * 1000),))
@@ -308,13 +325,13 @@ async def test_space_is_given_back_to_the_disk(open_store, monkeypatch):
     for _ in range(30):
         await one.apply(put=(row(999),))
         await one.apply(drop=(999,))
-    one.store.close()
+    await one.store.close()
     assert one.path.stat().st_size < 5_000_000
 
 
 async def test_a_file_of_a_newer_version_is_left_alone(tmp_path, open_store):
     one = open_store()
-    one.store.close()
+    await one.store.close()
     connection = sqlite3.connect(one.path)
     connection.execute("PRAGMA user_version = 999")
     connection.close()
@@ -327,7 +344,7 @@ async def test_a_file_that_is_no_database_is_an_error(tmp_path):
     store = sqlite.SqliteQueue(tmp_path / "events.db", letters=1, letters_size=1)
     with pytest.raises(errors.ConfigError, match=r"events\.db"):
         store.open()
-    store.close()
+    await store.close()
 
 
 async def test_a_caller_whose_loop_is_gone_does_not_stop_the_writer(tmp_path):
@@ -342,5 +359,5 @@ async def test_a_caller_whose_loop_is_gone_does_not_stop_the_writer(tmp_path):
         await asyncio.sleep(0.01)
     one.store._loop = loop
     await one.apply(put=(row(3),))
-    one.store.close()
+    await one.store.close()
     assert [each.id for each in one.on_disk()] == [1, 2, 3]

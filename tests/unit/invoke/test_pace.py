@@ -1,0 +1,44 @@
+"""How many events run at once."""
+
+import pytest
+
+from runtime.invoke import pace
+
+
+def test_it_begins_with_the_processors():
+    assert pace.Pace(processors=8, limit=1000).width == 8
+    assert pace.Pace(processors=1, limit=1000).width == 2
+    assert pace.Pace(processors=8, limit=3).width == 3
+
+
+def test_it_grows_while_processors_idle_and_events_wait_up_to_the_limit():
+    speed = pace.Pace(processors=2, limit=100)
+    widths = []
+    for _ in range(8):
+        speed.tick(starved=True, running=speed.width, idle=0.5)
+        widths.append(speed.width)
+    assert widths == [5, 11, 23, 47, 95, 100, 100, 100]
+
+
+@pytest.mark.parametrize(("running", "idle"), [(2, 0.05), (1, 0.9)])
+def test_it_does_not_grow_where_that_would_not_help(running, idle):
+    speed = pace.Pace(processors=2, limit=100)
+    speed.tick(starved=True, running=running, idle=idle)
+    assert speed.width == 2
+
+
+def test_it_falls_back_when_nothing_waits():
+    speed = pace.Pace(processors=2, limit=100)
+    for _ in range(8):
+        speed.tick(starved=True, running=speed.width, idle=0.5)
+    speed.tick(starved=False, running=40, idle=0.5)
+    assert speed.width == 40
+    speed.tick(starved=False, running=0, idle=0.5)
+    assert speed.width == 2
+
+
+def test_the_share_of_idle_processors_is_a_share():
+    processors = pace.Processors()
+    assert processors.count >= 1
+    processors.idle()
+    assert 0 <= processors.idle() <= 1
