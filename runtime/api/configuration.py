@@ -8,7 +8,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from runtime import errors, model
+from runtime import errors
 from runtime.api import validation
 from runtime.pool import report
 from runtime.registry import names, records, registry
@@ -146,8 +146,6 @@ def shown(
 ) -> dict[str, Any]:
     """Return a version as FunctionConfiguration; its ARN bears ``qualifier``. ``brief`` is how lists have it."""
     settings = version.settings
-    published = version.number != model.LATEST
-    optimised = published and settings["SnapStart"]["ApplyOn"] == "PublishedVersions"
     document: dict[str, Any] = {
         "FunctionName": version.function,
         "FunctionArn": site.function_arn(version.function, qualifier),
@@ -156,7 +154,8 @@ def shown(
         "LastModified": version.last_modified,
         "Version": version.number,
         "RevisionId": version.revision_id,
-        "SnapStart": {**settings["SnapStart"], "OptimizationStatus": "On" if optimised else "Off"},
+        # Off, because no invocation is served from a snapshot yet: what is shown is true.
+        "SnapStart": {**settings["SnapStart"], "OptimizationStatus": "Off"},
     }
     for key in (
         *("Runtime", "Role", "Handler", "Description", "Timeout", "MemorySize", "TracingConfig", "PackageType"),
