@@ -114,6 +114,9 @@ class Blanks:
         self._count -= 1
         try:
             blank.adopt(version, listener)
+        except BrokenPipeError:
+            blank.kill()  # it died while it waited, and the news are still on their way
+            return None
         except BaseException:
             blank.kill()
             raise

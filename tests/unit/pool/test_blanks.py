@@ -224,3 +224,16 @@ async def test_an_interpreter_can_be_warmed_before_its_first_start():
 
 def test_a_blank_is_a_way_to_start():
     assert model.StartKind.BLANK.value == "blank"
+
+
+async def test_a_blank_that_died_while_it_waited_is_not_given_to_anyone():
+    maker = Maker()
+    maker.stock.take(version(), "a")
+    await maker.filled(SMALL.blanks)
+    maker.made[0].error = BrokenPipeError()
+    assert maker.stock.take(version(), "b") is None
+    assert maker.made[0].killed
+    assert maker.made[0].adopted is None
+    maker.made[0].die()
+    await maker.filled(SMALL.blanks + 1)
+    end(maker)
