@@ -124,6 +124,9 @@ class World:
     def width(self):
         return self.most
 
+    def starved(self):
+        assert self.lanes.running >= self.most or self.dispatcher._unwritten >= dispatcher.UNWRITTEN or self.loop.soon
+
     # what the test does
 
     def accept(self, name, size=10):

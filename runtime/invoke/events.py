@@ -106,6 +106,7 @@ class Events:
         self.runner.dispatcher = dispatcher.Dispatcher(self._lanes, store, self.runner, clock, self._loop)
         self.deliverer.dispatcher = dispatcher.Dispatcher(self._targets, store, self.deliverer, clock, self._loop)
         self._evicted = 0
+        self.runner.on_starved = self._watch
         store.after_batch = self._pump
         store.on_evicted = self._count_evicted
         store.on_counted = self._counted
@@ -265,12 +266,16 @@ class Events:
     def _pump(self) -> None:
         self.runner.dispatcher.pump()
         self.deliverer.dispatcher.pump()
-        if self._tick is None and self._lanes.starved and not self.runner.handed_back:
+
+    def _watch(self) -> None:
+        if self._tick is None:
             self._processors.idle()
             self._tick = self._loop.call_later(pace.TICK_S, self._adapt)
 
     def _adapt(self) -> None:
         self._tick = None
-        starved = self._lanes.starved
-        self._pace.tick(starved=starved, running=self._lanes.running, idle=self._processors.idle())
+        waiting = self._lanes
+        self._pace.tick(
+            starved=waiting.starved, running=waiting.running, ended=waiting.ended, idle=self._processors.idle()
+        )
         self._pump()

@@ -4,6 +4,9 @@ A handler that waits wants many workers, one that computes wants as many as ther
 how busy the processors are. So a backlog begins with a worker for each processor, and gets twice as many every tenth of
 a second as long as processors idle. Without a backlog the number falls back to what is in use. More workers than that
 would drain no backlog faster, and would leave those who send events less of the processors.
+
+Processors that others keep busy must not hold up events that only wait: where none of those that run has ended for a
+second, there is one more a second all the same.
 """
 
 import os
@@ -14,6 +17,7 @@ TICK_S = 0.1
 _GROWTH = 2.0
 _LEAST = 2
 _IDLE_ENOUGH = 0.1
+_STUCK_TICKS = 10
 
 
 class Pace:
@@ -23,13 +27,25 @@ class Pace:
         self._least = min(limit, max(_LEAST, processors))
         self._limit = limit
         self.width = self._least
+        self._stuck = 0
+        self._ended = 0
 
-    def tick(self, *, starved: bool, running: int, idle: float) -> None:
-        """Adapt: ``starved`` tells whether events wait for room, ``idle`` which share of the processors idled."""
+    def tick(self, *, starved: bool, running: int, ended: int, idle: float) -> None:
+        """Adapt, every ``TICK_S`` seconds for as long as events wait for room.
+
+        ``ended`` counts the events that ended so far, ``idle`` is the share of the processors that idled.
+        """
+        self._stuck = self._stuck + 1 if ended == self._ended else 0
+        self._ended = ended
         if not starved:
             self.width = max(self._least, min(self.width, running))
-        elif running >= self.width and idle > _IDLE_ENOUGH:
+        elif running < self.width:
+            return
+        elif idle > _IDLE_ENOUGH:
             self.width = min(self._limit, int(self.width * _GROWTH) + 1)
+        elif self._stuck >= _STUCK_TICKS:
+            self._stuck = 0
+            self.width = min(self._limit, self.width + 1)
 
 
 class Processors:

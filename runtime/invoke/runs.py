@@ -71,6 +71,7 @@ class FunctionRunner:
         self._base_delay_s = base_delay_s
         self.handed_back = False
         """Set at the very end: what is cut short now will run again after the next start."""
+        self.on_starved: Callable[[], None] = lambda: None
         self.dispatcher: dispatcher.Dispatcher
 
     def limit(self, lane: lanes.Lane) -> int:
@@ -82,6 +83,10 @@ class FunctionRunner:
     def width(self) -> int:
         """Return how many events may run at once."""
         return self._speed.width
+
+    def starved(self) -> None:
+        """See whether more might run."""
+        self.on_starved()
 
     def start(self, lane: lanes.Lane, row: rows.Row) -> None:
         """Run an event once."""

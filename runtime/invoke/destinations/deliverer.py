@@ -87,6 +87,9 @@ class Deliverer:
         """Return how many deliveries may be under way."""
         return self._threads
 
+    def starved(self) -> None:
+        """Do nothing: there are no more threads."""
+
     def start(self, lane: lanes.Lane, row: rows.Row) -> None:
         """Try a delivery once."""
         ending = endings.Ending.decode(row.about)

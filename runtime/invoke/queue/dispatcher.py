@@ -44,6 +44,9 @@ class Runner(Protocol):
     def width(self) -> int:
         """Return how many rows may run at once in all; a lane that runs nothing need not heed it."""
 
+    def starved(self) -> None:
+        """Hear that rows wait for nothing but ``width``."""
+
 
 class Dispatcher:
     """Runs the rows of some lanes; use from one event loop."""
@@ -94,6 +97,8 @@ class Dispatcher:
         finally:
             self._pumping = False
         self._set_timer(now)
+        if self.lanes.starved:
+            self._runner.starved()
 
     def finished(self, lane: lanes.Lane, change: rows.Change) -> None:
         """Hear that a row has run, and have what came of it written; ``pump`` goes on."""

@@ -95,6 +95,8 @@ class Lanes:
         self._held = 0
         self._held_size = 0
         self.running = 0
+        self.ended = 0
+        """Rows that ran and ended, since the start."""
         self.depth = 0
         self.size = 0
 
@@ -231,6 +233,7 @@ class Lanes:
         """Hear that a row runs no more; it stays known until ``forget`` or ``defer``."""
         lane.running -= 1
         self.running -= 1
+        self.ended += 1
         if not lane.running and lane.line is self._busy:
             del self._busy[lane]
             lane.line = None

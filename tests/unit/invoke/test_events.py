@@ -311,3 +311,16 @@ async def test_what_waits_is_told_by_function(tmp_path):
         assert (shown["kind"], shown["name"], shown["events"], shown["running"]) == ("function", "f", 3, 1)
         assert rig.events.depths() == {"f": 3}
         await rig.let_go()
+
+
+async def test_a_backlog_that_was_left_gets_as_many_workers_as_a_new_one(tmp_path):
+    async with running(tmp_path) as rig:
+        rig.function("f", reserved=1)
+        rig.calls.places.admit("f")
+        for _ in range(20):
+            await rig.accept()
+    async with running(tmp_path) as rig:
+        rig.function("f", lambda _: None)
+        # Nothing is sent any more, and nothing ends.
+        await rig.until(lambda: len(rig.calls.held) == 20)
+        await rig.let_go()
