@@ -68,6 +68,13 @@ class Server:
         self._close()
         return status
 
+    def end(self):
+        """Leave nothing of it behind, whatever a test did to it."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self._close()
+
     def _close(self):
         self.process.stdout.close()
         self.log.close()
