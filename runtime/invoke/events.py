@@ -28,8 +28,6 @@ SHOWN = 1000
 OTHERS = "(other)"
 """Functions whose depth is told by name, and the name of the others; no function can have it."""
 
-Functions = runs.Functions
-
 
 @model.frozen
 class Limits:
@@ -67,7 +65,7 @@ class Events:
         self,
         store: sqlite.SqliteQueue,
         calls: invoker.Invoker,
-        functions: Functions,
+        functions: runs.Functions,
         sender: aws.Sender,
         listener: observer.Observer,
         limits: Limits,

@@ -8,8 +8,8 @@ from runtime.invoke.queue import lanes, rows
 
 UNWRITTEN = 128
 """Rows that have run and whose end is not yet durable: with more of them, no further one is begun."""
-_TURN = 64
-"""Rows that are begun in one turn of the event loop."""
+_TURN = 32
+"""Rows that are begun in one turn of the event loop: a millisecond or two."""
 _RELOAD_S = 1.0
 
 

@@ -4,6 +4,7 @@
 and at start how much each lane holds.
 """
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -41,13 +42,19 @@ _CHECKPOINT_PAGES = 4000
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open the file; transactions are begun and ended by hand."""
+    # Payloads are nobody else's business. SQLite gives its other files the same mode.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
-    # Before the first table: space that events held can be given back to the disk.
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA secure_delete = OFF")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+    try:
+        # Before the first table: space that events held can be given back to the disk.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA secure_delete = OFF")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -55,13 +62,21 @@ def prepare(path: Path) -> sqlite3.Connection:
     """Open the file, made or brought up to date where need be; raise ConfigError where that cannot be."""
     try:
         connection = connect(path)
-        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-        for number, script in enumerate(_MIGRATIONS[version:], start=version + 1):
-            connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
-    except sqlite3.Error as error:
+        try:
+            _migrate(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    except (sqlite3.Error, OSError) as error:
         raise errors.ConfigError(f"the queue of asynchronous events, {path}, cannot be used: {error}") from None
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > len(_MIGRATIONS):
         raise errors.ConfigError(
             f"{path} was written by a newer version of hotfork (schema {version}, known are {len(_MIGRATIONS)})"
         )
-    return connection
+    for number, script in enumerate(_MIGRATIONS[version:], start=version + 1):
+        connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")

@@ -21,7 +21,8 @@ from typing import NamedTuple, TypeAlias
 
 from runtime.invoke.queue import loading, rows, schema, writing
 
-BATCH_CHANGES = 512
+BATCH_CHANGES = 128
+"""In one transaction: what is told to their callers in one turn of the event loop takes a few milliseconds."""
 BATCH_BYTES = 16 * 1024 * 1024
 RETRY_S = 1.0
 LAZY_S = 0.005
@@ -74,6 +75,8 @@ class SqliteQueue:
         self._timer: asyncio.TimerHandle | None = None
         self._batches = 0
         self._counting: sqlite3.Connection
+        self._opened = False
+        self._full = False
         self._thread = threading.Thread(target=self._run, name="event-writer", daemon=True)
         self._counter = threading.Thread(target=self._count, name="event-counter", daemon=True)
         self.after_batch: Callable[[], None] = lambda: None
@@ -91,9 +94,10 @@ class SqliteQueue:
     def open(self) -> Start:
         """Open the file; blocks. Raises ConfigError where the file is not ours."""
         self._connection = schema.prepare(self.path)
+        self._counting = schema.connect(self.path)
+        self._opened = True
         self._grave = writing.Grave(self._connection, letters=self._limits[0], size=self._limits[1])
         # What is counted is the state of this moment, whatever is written meanwhile: a read transaction sees only that.
-        self._counting = schema.connect(self.path)
         self._counting.execute("BEGIN")
         return Start(loading.lanes(self._counting), loading.last_id(self._counting), self._grave.letters)
 
@@ -144,9 +148,10 @@ class SqliteQueue:
         if self._thread.is_alive():
             self._counting.interrupt()
             self._counter.join()
-            self._counting.close()
             self._work.put(_End())
             self._thread.join()
+        if self._opened:
+            self._counting.close()
             self._connection.close()
 
     # On the threads
@@ -191,6 +196,7 @@ class SqliteQueue:
         except Exception as error:  # noqa: BLE001 - whatever it is, the callers must hear
             self._failed(changes, error)
             return
+        self._full = False
         self._tell(self._settle, [(change, None) for change in changes], evicted)
         with contextlib.suppress(sqlite3.Error):
             self._give_back_space()
@@ -208,13 +214,17 @@ class SqliteQueue:
             _log.error("a change of the event queue is not valid: %s", error)
         refused = [change for change in changes if ours or not change.keep]
         self._held += [change for change in changes if change.keep and not ours]
-        if self._held:
-            _log.warning("%d outcomes of events wait to be written: %s", len(self._held), error)
+        if not ours and not self._full:
+            self._full = True
+            _log.error("the queue of events cannot be written, and refuses events until it can: %s", error)
         self._tell(self._settle, [(change, error) for change in refused], 0)
 
     def _settle(self, settled: Sequence[tuple[rows.Change, Exception | None]], evicted: int) -> None:
         for change, error in settled:
-            change.then(error)
+            try:
+                change.then(error)
+            except Exception:  # noqa: BLE001 - one listener's bug is not the others'
+                _log.exception("a change of the event queue was written, but not heard of")
         if evicted:
             self.on_evicted(evicted)
         self.after_batch()

@@ -347,6 +347,20 @@ async def test_a_file_that_is_no_database_is_an_error(tmp_path):
     await store.close()
 
 
+async def test_nobody_else_reads_the_payloads(open_store):
+    one = open_store()
+    await one.apply(put=(row(1),))
+    for file in one.path.parent.glob("events.db*"):
+        assert file.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_listener_that_breaks_keeps_nothing_from_the_others(open_store, caplog):
+    one = open_store()
+    one.store.apply(rows.Change(lambda _error: 1 / 0, put=(row(1),)))
+    await one.apply(put=(row(2),))
+    assert "not heard of" in caplog.text
+
+
 async def test_a_caller_whose_loop_is_gone_does_not_stop_the_writer(tmp_path):
     one = Opened(tmp_path / "events.db")
     await one.apply(put=(row(1),))
