@@ -1,6 +1,6 @@
 """Whatever is killed with -9, and when: an event that was accepted runs.
 
-HOTFORK_TEST_KILL_EVENTS sets how many events are sent (20,000 take some minutes).
+KILL_TEST_EVENTS sets how many events are sent (20,000 take some minutes).
 """
 
 import collections
@@ -20,7 +20,7 @@ from conftest import HOTFORK, Server, create, until
 
 from runtime.invoke.queue import dispatcher
 
-EVENTS = int(os.environ.get("HOTFORK_TEST_KILL_EVENTS", "3000"))
+EVENTS = int(os.environ.get("KILL_TEST_EVENTS", "3000"))
 CLIENTS = 8
 CONCURRENCY = 16
 EVENTS_PER_KILL = 150
