@@ -70,9 +70,10 @@ class Holdings:
         return Holding(self, group, memory_mb, tmp_mb)
 
     def limits(self, memory_mb: int, tmpfs_mb: int = 0) -> cgroups.Limits:
-        """Return what a worker may use; a tmpfs is charged to its memory, which is raised by its size."""
+        """Return what a worker may use; a tmpfs is charged to its cgroup, whose memory is raised by its size."""
+        charged_mb = tmpfs_mb if self.watch is None else 0  # the watch sees what processes map, and so no tmpfs
         return cgroups.Limits(
-            memory_bytes=(memory_mb + tmpfs_mb) * _MB,
+            memory_bytes=(memory_mb + charged_mb) * _MB,
             pids=memory_class.PIDS,
             cpu_share=memory_class.cpu_share(memory_mb),
             cpu_mode=self.sources.cpu_mode,
