@@ -11,6 +11,7 @@ import typing
 from collections.abc import Mapping
 
 LATEST = "$LATEST"
+ISOLATION_TAG = "hotfork:isolation"
 T = typing.TypeVar("T")
 
 
@@ -55,6 +56,11 @@ class Version:
     tenant_isolation: bool = False
     """Every call names a tenant, and no worker serves two (TenancyConfig)."""
     tags: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def isolated(self) -> bool:
+        """Return whether each of its calls is to get a worker of its own: the tag hotfork:isolation = invocation."""
+        return self.tags.get(ISOLATION_TAG) == "invocation"
 
     @property
     def key(self) -> "WorkerKey":
@@ -150,7 +156,9 @@ class Outcome:
     duration_s: float = 0.0
     billed_ms: int = 0
     init_s: float | None = None
-    """None on a warm start."""
+    """None on a warm start, and where a snapshot was restored."""
+    restore_s: float | None = None
+    """How long it took to restore a snapshot; None where none was."""
     max_memory_mb: int = 0
     start: StartKind = StartKind.WARM
     phases: Phases = Phases()

@@ -60,6 +60,7 @@ from runtime.pool import (
     scratch,
     sdk,
     spawner,
+    templates,
     uids,
     zygotes,
 )
@@ -134,7 +135,7 @@ class _Supervisor:
             packages = await asyncio.to_thread(sdk.folder, settings.state_dir / "sdk")
             network = _network(settings, report)
             forks = zygotes.Zygotes(_zygote_settings(settings, report.mode, packages, network), self._spawn)
-            workers = await self._pool(forks, report, packages, network, listener, keeper)
+            workers, starts = await self._pool(forks, report, packages, network, listener, keeper)
             places = admission.Admission(settings.pool.account_concurrency)
             for name, reserved, _ in functions_.ledger.concurrency():
                 places.reserve(name, reserved)
@@ -144,6 +145,7 @@ class _Supervisor:
             options = context.Options(
                 interpreters=tuple(forks.runtimes),
                 account_concurrency=settings.pool.account_concurrency,
+                snapshots=lambda name, number: starts.templates.offers(functions_.version(name, number)),
                 source=_code_source(settings),
             )
             api = control.Api(functions_, options)
@@ -236,7 +238,7 @@ class _Supervisor:
         network: modes.Network,
         listener: telemetry.Telemetry,
         keeper: guard.Guard,
-    ) -> pool.Pool:
+    ) -> tuple[pool.Pool, launcher.Launcher]:
         settings = self._settings
         supplies = holding.Sources(
             groups=cgroups.open_backend(),
@@ -249,6 +251,7 @@ class _Supervisor:
         holdings = holding.Holdings(supplies, self._spawn)
         self._up.push_async_callback(holdings.close)
         self._up.push_async_callback(forks.close)
+        host_memory_bytes = settings.pool.host_memory_mb * _MB or int(psutil.virtual_memory().total * _MEMORY_SHARE)
         plan = launcher.Plan(
             mode=report.mode,
             skip={**report.skip, **network.skip},
@@ -257,11 +260,19 @@ class _Supervisor:
             extra_environment=lambda version: keeper.environment(version, network.api_url),
             classes=memory_class.make(settings.pool.memory_classes_mb),
             most_blanks=settings.pool.blanks,
-            host_memory_bytes=settings.pool.host_memory_mb * _MB or int(psutil.virtual_memory().total * _MEMORY_SHARE),
+            snapshots=templates.Rules(
+                mode=settings.snapshots.mode,
+                warm_up=settings.snapshots.warm_up.encode() if settings.snapshots.warm_up else None,
+                keep_s=settings.snapshots.keep_s,
+                most_bytes=settings.snapshots.memory_mb * _MB or host_memory_bytes // 4,
+                renew_s=guard.WORKER_AGE_S / 2,
+            ),
+            host_memory_bytes=host_memory_bytes,
         )
-        starts = launcher.Launcher(plan, forks, holdings)
-        self._up.callback(starts.blanks.close)
+        starts = launcher.Launcher(plan, forks, holdings, listener, new_stream=_new_stream)
+        self._up.callback(starts.close)
         listener.metrics.watch(families.BLANKS, starts.blanks.counts)
+        listener.metrics.watch(families.TEMPLATES, starts.templates.states)
         for runtime in settings.preload_interpreters:
             starts.blanks.warm(runtime)
         workers = pool.Pool(
@@ -278,7 +289,7 @@ class _Supervisor:
             new_stream=_new_stream,
         )
         self._up.push_async_callback(workers.close)
-        return workers
+        return workers, starts
 
     def _serve_functions(self, application: front.Front, network: modes.Network) -> server.Server:
         """Let functions reach the API, each with credentials of its own, where its network has a door to it."""
@@ -382,6 +393,9 @@ def _follow(
         return change.generations.get(key.version, key.generation) == key.generation
 
     workers.retire(change.function_name, keep=keep)
+    for number, generation in change.generations.items():
+        if number != model.LATEST and generation is not None:
+            workers.prepare(functions_.version(change.function_name, number))
     record = functions_.ledger.function(change.function_name)
     places.reserve(change.function_name, record.reserved_concurrency if record else None)
     if record is None:

@@ -142,9 +142,17 @@ def _logging(present: Mapping[str, str], asked: Mapping[str, str]) -> dict[str, 
 
 
 def shown(
-    version: records.VersionRecord, site: names.Site, *, qualifier: str | None = None, brief: bool = False
+    version: records.VersionRecord,
+    site: names.Site,
+    *,
+    qualifier: str | None = None,
+    brief: bool = False,
+    snapshot: bool = False,
 ) -> dict[str, Any]:
-    """Return a version as FunctionConfiguration; its ARN bears ``qualifier``. ``brief`` is how lists have it."""
+    """Return a version as FunctionConfiguration; its ARN bears ``qualifier``. ``brief`` is how lists have it.
+
+    ``snapshot``: its workers start from one.
+    """
     settings = version.settings
     document: dict[str, Any] = {
         "FunctionName": version.function,
@@ -154,8 +162,7 @@ def shown(
         "LastModified": version.last_modified,
         "Version": version.number,
         "RevisionId": version.revision_id,
-        # Off, because no invocation is served from a snapshot yet: what is shown is true.
-        "SnapStart": {**settings["SnapStart"], "OptimizationStatus": "Off"},
+        "SnapStart": {**settings["SnapStart"], "OptimizationStatus": "On" if snapshot else "Off"},
     }
     for key in (
         *("Runtime", "Role", "Handler", "Description", "Timeout", "MemorySize", "TracingConfig", "PackageType"),

@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
-from runtime import errors
+from runtime import errors, model
 from runtime.api import downloads, sources
-from runtime.registry import names, registry
+from runtime.registry import names, records, registry
 
 Request = Mapping[str, Any]
 """Members by name, validated; absent ones absent."""
@@ -22,6 +22,8 @@ class Options:
     account_concurrency: int = 1000
     provisioned: Callable[[str, str], int] | None = None
     """Tells how many workers are ready for a function name and qualifier; None where none are kept ready."""
+    snapshots: Callable[[str, str], bool] | None = None
+    """Tells whether workers of a published version, which asks for that, start from a snapshot; None: never."""
     source: sources.Source | None = None
     """Where packages named by S3 bucket and key come from; None where nowhere."""
 
@@ -42,6 +44,12 @@ class Context:
     def site(self) -> names.Site:
         """Return account and region."""
         return self.registry.site
+
+    def snapshot(self, version: records.VersionRecord) -> bool:
+        """Return whether workers of a version start from a snapshot."""
+        asked = version.settings["SnapStart"]["ApplyOn"] == "PublishedVersions" and version.number != model.LATEST
+        tells = self.options.snapshots
+        return asked and tells is not None and tells(version.function, version.number)
 
     def function(self, request: Request) -> names.FunctionRef:
         """Return the function that a request names, with its qualifier."""

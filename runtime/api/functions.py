@@ -44,7 +44,9 @@ async def get_function(request: Request, context: Context) -> Result:
     function = context.registry.function(ref)
     link = context.links.link(version.code.sha256, context.now)
     result: Result = {
-        "Configuration": configuration.shown(version, context.site, qualifier=ref.qualifier),
+        "Configuration": configuration.shown(
+            version, context.site, qualifier=ref.qualifier, snapshot=context.snapshot(version)
+        ),
         "Code": {"RepositoryType": "S3", "Location": context.base_url + link},
     }
     if function.tags:
@@ -57,7 +59,8 @@ async def get_function(request: Request, context: Context) -> Result:
 async def get_function_configuration(request: Request, context: Context) -> Result:
     """Return a function's configuration."""
     ref = context.function(request)
-    return configuration.shown(context.registry.resolve(ref), context.site, qualifier=ref.qualifier)
+    version = context.registry.resolve(ref)
+    return configuration.shown(version, context.site, qualifier=ref.qualifier, snapshot=context.snapshot(version))
 
 
 async def list_functions(request: Request, context: Context) -> Result:
@@ -82,7 +85,10 @@ def _all_versions(place: Sequence[str], limit: int, context: Context) -> Result:
         name = following[0].name
         found += [following[0].latest, *ledger.versions(name, None, limit + 1)]
     shown = [
-        configuration.shown(version, context.site, qualifier=version.number, brief=True) for version in found[:limit]
+        configuration.shown(
+            version, context.site, qualifier=version.number, brief=True, snapshot=context.snapshot(version)
+        )
+        for version in found[:limit]
     ]
     if len(found) <= limit:
         return {"Functions": shown}
@@ -109,7 +115,8 @@ async def update_function_code(request: Request, context: Context) -> Result:
         dry_run=request.get("DryRun", False),
     )
     published = None if version.number == model.LATEST else version.number
-    return configuration.shown(version, context.site, qualifier=published)
+    snapshot = context.snapshot(version)
+    return configuration.shown(version, context.site, qualifier=published, snapshot=snapshot)
 
 
 async def update_function_configuration(request: Request, context: Context) -> Result:

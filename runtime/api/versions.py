@@ -17,7 +17,7 @@ async def publish_version(request: Request, context: Context) -> Result:
         description=request.get("Description"),
         revision_id=request.get("RevisionId"),
     )
-    return configuration.shown(version, context.site, qualifier=version.number)
+    return configuration.shown(version, context.site, qualifier=version.number, snapshot=context.snapshot(version))
 
 
 async def list_versions_by_function(request: Request, context: Context) -> Result:
@@ -29,7 +29,10 @@ async def list_versions_by_function(request: Request, context: Context) -> Resul
     found: list[records.VersionRecord] = [] if place else [function.latest]
     found += context.registry.ledger.versions(ref.name, place[0] if place else None, limit + 1)
     shown = [
-        configuration.shown(version, context.site, qualifier=version.number, brief=True) for version in found[:limit]
+        configuration.shown(
+            version, context.site, qualifier=version.number, brief=True, snapshot=context.snapshot(version)
+        )
+        for version in found[:limit]
     ]
     # After $LATEST, which has no place among the numbers, comes the number 0.
     last = found[:limit][-1].number if found else "0"

@@ -1,6 +1,7 @@
 """What an operator can choose: the settings with their defaults, and the rules that they must keep."""
 
 import dataclasses
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,6 +41,22 @@ class Pool:
     """For importing the handler, as on Lambda."""
     drain_timeout_s: float = 30.0
     """At shutdown, invocations in flight get this long to finish."""
+
+
+@frozen
+class Snapshots:
+    """Templates: processes that ran a version's init, of which its workers are copies."""
+
+    mode: Literal["off", "snapstart", "when-safe"] = "snapstart"
+    """For no version; for published ones with SnapStart; or for all whose init takes a while. Where something in the
+    process stands against copies (threads, sockets, pipes, files open for writing, children), workers are started
+    without, and ``hotfork describe`` says why."""
+    warm_up: str | None = None
+    """JSON of an event that the handler is called with once before the snapshot; None for no call."""
+    keep_s: float = 14_400.0
+    """A snapshot that was not used for so long is let go."""
+    memory_mb: int = 0
+    """Memory that all snapshots together may take; 0 stands for a quarter of what workers may take."""
 
 
 @frozen
@@ -161,6 +178,7 @@ class Settings:
     preload_interpreters: tuple[str, ...] = ()
     """Runtimes whose zygote is started with the server instead of on first need."""
     pool: Pool = Pool()
+    snapshots: Snapshots = Snapshots()
     sandbox: Sandbox = Sandbox()
     logs: Logs = Logs()
     code: Code = Code()
@@ -184,6 +202,8 @@ _MINIMA: dict[str, float] = {
     "pool.max_memory_mb": 0,
     "pool.init_timeout_s": 0.001,
     "pool.drain_timeout_s": 0,
+    "snapshots.keep_s": 0,
+    "snapshots.memory_mb": 0,
     "sandbox.uid_base": 1,
     "sandbox.uid_count": 1,
     "logs.file_mb": 1,
@@ -223,6 +243,11 @@ def check(settings: Settings) -> None:
     demand(re.fullmatch(r"[a-z0-9-]+", settings.region), f"region {settings.region!r} is not a region's name")
     for runtime in (*settings.interpreters, *settings.preload_interpreters):
         demand(_RUNTIME.fullmatch(runtime), f"interpreters: {runtime!r} is not a runtime such as python3.12")
+    if settings.snapshots.warm_up:
+        try:
+            json.loads(settings.snapshots.warm_up)
+        except ValueError as error:
+            raise errors.ConfigError(f"snapshots.warm_up is no JSON: {error}") from None
     for url in (settings.aws.endpoint_url or "http://x", *settings.aws.endpoints.values()):
         demand(_URL.match(url), f"aws: {url!r} is not a URL such as http://127.0.0.1:9324")
     for page in ("metrics", "health", "console"):

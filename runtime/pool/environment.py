@@ -23,6 +23,7 @@ def variables(
     extra: Mapping[str, str],
     task_root: str = TASK_ROOT,
     layer_root: str = LAYER_ROOT,
+    initialization: str = "on-demand",
 ) -> dict[str, str]:
     """Return all the environment of a worker: AWS's own, ``extra`` (credentials, endpoints), the function's."""
     settings = {
@@ -33,7 +34,7 @@ def variables(
         "AWS_LAMBDA_FUNCTION_NAME": version.function_name,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(version.memory_mb),
         "AWS_LAMBDA_FUNCTION_VERSION": version.version,
-        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": initialization,
         "AWS_LAMBDA_LOG_GROUP_NAME": version.log_group,
         "AWS_LAMBDA_LOG_STREAM_NAME": stream,
         "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",

@@ -23,16 +23,18 @@ class Forked:
 
     __slots__ = (
         "_child_fds",
+        "_door_fd",
         "_forks",
         "_held",
         "_listener",
-        "_number",
         "_skip",
         "_version",
+        "born",
         "doomed",
         "fds",
         "kind",
         "missing",
+        "number",
         "on_placed",
         "runtime",
     )
@@ -47,16 +49,22 @@ class Forked:
         *,
         version: model.Version | None = None,
         skip: Mapping[str, str],
+        door_fd: int | None = None,
     ) -> None:
-        """Make its pipes; ``place`` orders the process. ``number`` is unique among all; no version: a blank."""
-        self._number = number
+        """Make its pipes; ``place`` orders the process. ``number`` is unique among all; no version: a blank.
+
+        ``door_fd``, which is closed when it was passed on, makes it a template.
+        """
         self._forks = forks
         self.runtime = runtime
         self._held = held
         self._listener = listener
         self._version = version
         self._skip = skip
+        self._door_fd = door_fd
+        self.number = number
         self.kind = model.StartKind.BLANK if version is None else model.StartKind.PLAIN
+        self.born: float | None = None
         self.missing: dict[str, str] = {}
         self.doomed = False
         """Killed; where its order was not placed yet, it never will be."""
@@ -89,7 +97,7 @@ class Forked:
         held, version = self._held, self._version
         request_fd, response_fd, log_fd = self._child_fds
         return spawner.Order(
-            slot=self._number,
+            slot=self.number,
             uid=held.uid,
             gid=held.uid,
             hostname=_HOSTNAME,
@@ -100,6 +108,7 @@ class Forked:
             layers=version.layer_path if version is not None and self.kind is model.StartKind.PLAIN else None,
             tmp=held.folder,
             tmp_fd=held.image.fd if held.image is not None else None,
+            door_fd=self._door_fd,
             netns_fd=held.netns_fd,
             cgroup_folder_fd=held.group.clone_fd,
             cgroup_fds=held.group.join_fds,
@@ -116,10 +125,11 @@ class Forked:
 
     def placed(self) -> None:
         """Close what the child has now for itself."""
-        for fd in self._child_fds:
-            if fd >= 0:
+        for fd in (*self._child_fds, self._door_fd):
+            if fd is not None and fd >= 0:
                 os.close(fd)
         self._child_fds = (-1, -1, -1)
+        self._door_fd = None
         self._held.settle()
 
     def on_spawned(self, pidfd: int) -> None:
@@ -152,7 +162,7 @@ class Forked:
     def kill(self) -> None:
         """Kill it and everything it started: the process is pid 1 of its namespace."""
         self.doomed = True
-        self._forks.kill(self.runtime, self._number)
+        self._forks.kill(self.runtime, self.number)
         self._held.group.kill()
 
     def freeze(self) -> bool:
@@ -162,6 +172,15 @@ class Forked:
     def thaw(self) -> None:
         """Let it go on."""
         self._held.thaw()
+
+    @property
+    def pid(self) -> int:
+        """Return its pid in our namespace, once it is forked."""
+        return self._held.pid
+
+    def memory_used(self) -> int:
+        """Return the memory it uses now, in bytes."""
+        return self._held.group.memory_bytes()
 
     def memory_peak(self) -> int:
         """Return the most memory it has used so far, in bytes."""

@@ -18,6 +18,9 @@ from runtime.pool import cgroups, loop_image, memory_class, memory_watch, scratc
 from runtime.pool.cgroups import soft
 from runtime.pool.network import modes
 
+_LEAST_BYTES = 32 * 1024 * 1024
+"""Memory of its own that a copy may use, however much it shares with its template."""
+
 SPARE_GROUPS = 16
 """Clean cgroups kept ready: a group from the stock costs microseconds, a new one 170."""
 
@@ -53,9 +56,14 @@ class Holdings:
         self._recycled.set()
         self._closing = False
 
-    def take(self, version: model.Version) -> "Holding":
-        """Return what one worker of a version is to hold, but for its /tmp; raise WorkerLost or OSError without it."""
+    def take(self, version: model.Version, *, shared_bytes: int | None = None) -> "Holding":
+        """Return what one worker of a version is to hold, but for its /tmp; raise WorkerLost or OSError without it.
+
+        ``shared_bytes``: it is for a copy of a template, whose memory of that size it shares, and whose network.
+        """
         holding = self.take_blank(version.memory_mb, version.ephemeral_storage_mb)
+        if shared_bytes is not None:
+            holding.share(shared_bytes)
         try:
             holding.adopt(version)
         except BaseException:
@@ -69,11 +77,12 @@ class Holdings:
         self._recycle_soon()
         return Holding(self, group, memory_mb, tmp_mb)
 
-    def limits(self, memory_mb: int, tmpfs_mb: int = 0) -> cgroups.Limits:
+    def limits(self, memory_mb: int, tmpfs_mb: int = 0, shared_bytes: int = 0) -> cgroups.Limits:
         """Return what a worker may use; a tmpfs is charged to its cgroup, whose memory is raised by its size."""
         charged_mb = tmpfs_mb if self.watch is None else 0  # the watch sees what processes map, and so no tmpfs
+        own_bytes = max(memory_mb * _MB - shared_bytes, _LEAST_BYTES)
         return cgroups.Limits(
-            memory_bytes=(memory_mb + charged_mb) * _MB,
+            memory_bytes=own_bytes + charged_mb * _MB,
             pids=memory_class.PIDS,
             cpu_share=memory_class.cpu_share(memory_mb),
             cpu_mode=self.sources.cpu_mode,
@@ -82,7 +91,7 @@ class Holdings:
     def give_back(self, holding: "Holding") -> None:
         """Take back what a dead worker held; what takes time is done in threads."""
         sources = self.sources
-        sources.groups.release(holding.group)
+        sources.groups.release(holding.group, spent=holding.shares)
         if holding.image is not None and sources.images is not None:
             sources.images.discard(holding.image)
         if holding.folder is not None:
@@ -128,8 +137,8 @@ class Holding:
     """What one worker holds."""
 
     __slots__ = (
-        *("_door", "_memory_mb", "_owner", "_pid", "_pidfd", "_tmpfs_mb"),
-        *("folder", "function_name", "group", "image", "netns_fd", "tmp_mb", "uid"),
+        *("_door", "_memory_mb", "_owner", "_pid", "_pidfd", "_shared_bytes", "_tmpfs_mb"),
+        *("folder", "function_name", "group", "image", "netns_fd", "shares", "tmp_mb", "uid"),
     )
 
     def __init__(self, owner: Holdings, group: cgroups.Group, memory_mb: int, tmp_mb: int) -> None:
@@ -138,6 +147,9 @@ class Holding:
         self._pidfd = -1
         self._memory_mb = memory_mb
         self._tmpfs_mb = 0
+        self._shared_bytes = 0
+        self.shares = False
+        """Whether it is for a copy of a template."""
         self.tmp_mb = tmp_mb
         self.uid = 0
         self.function_name: str | None = None
@@ -148,6 +160,15 @@ class Holding:
         self.netns_fd: int | None = None
         self._door: socket.socket | None = None
 
+    def share(self, shared_bytes: int) -> None:
+        """Make it a copy's: memory that it shares with its template is not its own once more."""
+        self.shares = True
+        self._shared_bytes = shared_bytes
+        self._limit()
+
+    def _limit(self) -> None:
+        self.group.limit(self._owner.limits(self._memory_mb, self._tmpfs_mb, self._shared_bytes))
+
     def adopt(self, version: model.Version) -> None:
         """Make it a version's: its uid, its memory. Raises WorkerLost or OSError."""
         self.uid = self._owner.sources.ids.take(version.function_name)
@@ -156,7 +177,7 @@ class Holding:
             self._own_folder(self.folder)
         if version.memory_mb != self._memory_mb:
             self._memory_mb = version.memory_mb
-            self.group.limit(self._owner.limits(version.memory_mb, self._tmpfs_mb))
+            self._limit()
 
     def furnish(self, then: Callable[[], None]) -> None:
         """Get a network and a /tmp, and call ``then``: at once, or as soon as they are there."""
@@ -165,7 +186,10 @@ class Holding:
             self.netns_fd, self._door = netns_fd, door
             self._get_tmp(then)
 
-        self._owner.sources.network.take(use)
+        if self.shares:
+            self._get_tmp(then)
+        else:
+            self._owner.sources.network.take(use)
 
     def _get_tmp(self, then: Callable[[], None]) -> None:
         store = self._owner.sources.images
@@ -173,7 +197,7 @@ class Holding:
         def use(made: loop_image.Image | OSError) -> None:
             if isinstance(made, OSError):
                 self._tmpfs_mb = self.tmp_mb
-                self.group.limit(self._owner.limits(self._memory_mb, self._tmpfs_mb))
+                self._limit()
             else:
                 self.image = made
             then()
@@ -216,8 +240,13 @@ class Holding:
         self._pidfd = pidfd
         watch = self._owner.watch
         if watch is not None and isinstance(self.group, soft.Group):
-            self._pid = _pid_of(pidfd)
+            self._pid = pid_of(pidfd)
             watch.watch(self._pid, self.group, kill)
+
+    @property
+    def pid(self) -> int:
+        """Return the pid of its first process in our namespace, once it is forked."""
+        return pid_of(self._pidfd)
 
     def freeze(self) -> bool:
         """Stop every process of the worker; without cgroups, the first one. False: not all stand still yet."""
@@ -237,7 +266,7 @@ class Holding:
         """Return the most memory that the worker used so far."""
         if self._pid and self._owner.watch is not None:
             self._owner.watch.look(self._pid)
-        return self.group.peak_bytes()
+        return self.group.peak_bytes() + self._shared_bytes
 
     def give_back(self) -> None:
         """Give all of it back; once, when the worker is gone."""
@@ -251,7 +280,7 @@ class Holding:
         self._owner.give_back(self)
 
 
-def _pid_of(pidfd: int) -> int:
+def pid_of(pidfd: int) -> int:
     """Return the pid that a process has in our namespace (proc_pid_fdinfo(5))."""
     lines = Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Pid:"))

@@ -3,13 +3,17 @@
 import asyncio
 import dataclasses
 import itertools
+import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import psutil
 
-from runtime import model, wire
-from runtime.pool import blanks, environment, forked, holding, memory_class, process, zygotes
+from runtime import model, observer, wire
+from runtime.pool import blanks, environment, forked, holding, memory_class, process, templates, zygotes
 
+_INITIALIZATION = {model.StartKind.SNAPSHOT: "snap-start", model.StartKind.PROVISIONED: "provisioned-concurrency"}
+"""AWS_LAMBDA_INITIALIZATION_TYPE: docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html."""
 _READING_AGE_S = 0.05
 """How long a reading of the host's free memory is believed."""
 
@@ -31,12 +35,23 @@ class Plan:
     """Memory in use on the host from which on no worker is started."""
     classes: Sequence[memory_class.MemoryClass]
     most_blanks: int
+    snapshots: templates.Rules
 
 
 class Launcher:
     """The real launcher; implements ``process.Launcher``."""
 
-    def __init__(self, plan: Plan, forks: zygotes.Zygotes, holdings: holding.Holdings) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        forks: zygotes.Zygotes,
+        holdings: holding.Holdings,
+        listener: observer.Observer,
+        *,
+        new_stream: Callable[[model.Version], str],
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """``clock`` is the pool's."""
         self.plan = plan
         self._forks = forks
         self._holdings = holdings
@@ -44,10 +59,17 @@ class Launcher:
         self._room = True
         self._room_until = 0.0
         self._loop = asyncio.get_running_loop()
+        making = templates.Making(
+            self._order_template, self.assign, holdings, plan.skip, self._numbers, self._has_memory
+        )
+        self.templates = templates.Templates(plan.snapshots, making, listener, new_stream=new_stream, clock=clock)
         self.blanks = blanks.Blanks(self._make_blank, plan.classes, most=plan.most_blanks, has_room=self._has_memory)
 
-    def launch(self, version: model.Version, listener: process.Listener) -> forked.Forked:
+    def launch(self, version: model.Version, listener: process.Listener) -> process.Process:
         """Start a worker's process; see ``process.Launcher``."""
+        copy = self.templates.copy(version, listener)
+        if copy is not None:
+            return copy
         blank = self.blanks.take(version, listener)
         if blank is not None:
             return blank
@@ -57,7 +79,34 @@ class Launcher:
         """Return whether there is memory for one more worker: a blank has it already."""
         return self.blanks.available(version.runtime) or self._has_memory()
 
-    def assign(self, version: model.Version, stream: str) -> wire.Assign:
+    def started(self, version: model.Version, kind: model.StartKind, phases: model.Phases) -> None:
+        """Make a template where that start says that it is worth while."""
+        if kind is not model.StartKind.SNAPSHOT:
+            self.templates.consider(version, phases.init)
+
+    def prepare(self, version: model.Version) -> None:
+        """Make a template where the version asks for one."""
+        if self.templates.suits(version):
+            self.templates.want(version)
+
+    def distrust(self, version: model.Version, reason: str) -> None:
+        """Make no more copies of a version's template."""
+        self.templates.distrust(version, reason)
+
+    def retire(self, function_name: str, *, keep: Callable[[model.WorkerKey], bool]) -> None:
+        """Let go of templates whose version is gone."""
+        self.templates.retire(function_name, keep=keep)
+
+    def make_room(self) -> bool:
+        """Let go of the blanks, or else of a template."""
+        return self.blanks.drop() or self.templates.drop()
+
+    def close(self) -> None:
+        """Let go of all that is no worker's."""
+        self.blanks.close()
+        self.templates.close()
+
+    def assign(self, version: model.Version, stream: str, kind: model.StartKind) -> wire.Assign:
         """Return what turns a confined process into a worker of a version."""
         plan = self.plan
         bare = plan.mode == "bare"
@@ -70,6 +119,7 @@ class Launcher:
             extra=plan.extra_environment(version),
             task_root=task_root,
             layer_root=layer_root,
+            initialization=_INITIALIZATION.get(kind, "on-demand"),
         )
         return wire.Assign(
             version.handler,
@@ -86,15 +136,37 @@ class Launcher:
         held = self._holdings.take_blank(kind.memory_mb, memory_class.TMP_MB)
         return self._order(kind.runtime, held, listener, None)
 
+    def _order_template(self, version: model.Version, listener: process.Listener, door_fd: int) -> forked.Forked:
+        try:
+            held = self._holdings.take(version)
+        except BaseException:
+            os.close(door_fd)
+            raise
+        return self._order(version.runtime, held, listener, version, door_fd)
+
     def _order(
-        self, runtime: str, held: holding.Holding, listener: process.Listener, version: model.Version | None
+        self,
+        runtime: str,
+        held: holding.Holding,
+        listener: process.Listener,
+        version: model.Version | None,
+        door_fd: int | None = None,
     ) -> forked.Forked:
         try:
             started = forked.Forked(
-                next(self._numbers), self._forks, runtime, held, listener, version=version, skip=self.plan.skip
+                next(self._numbers),
+                self._forks,
+                runtime,
+                held,
+                listener,
+                version=version,
+                skip=self.plan.skip,
+                door_fd=door_fd,
             )
         except BaseException:
             held.give_back()
+            if door_fd is not None:
+                os.close(door_fd)
             raise
         held.furnish(started.place)
         return started

@@ -193,6 +193,11 @@ class Link:
             self._log_fd = -1
 
 
+def printable(text: str) -> str:
+    """Return a text that came from a worker, bounded and fit for a header, a log line and a label."""
+    return "".join(c if c.isprintable() else "?" for c in text[:256])
+
+
 def _widen(fd: int) -> None:
     # Fewer turns for a large payload. Refused (EPERM) where the user's pipe budget is spent: then it takes more turns.
     with contextlib.suppress(OSError):

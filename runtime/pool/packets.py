@@ -9,6 +9,7 @@ import collections
 import errno
 import os
 import socket
+import struct
 from collections.abc import Callable
 
 from runtime import wire
@@ -17,6 +18,8 @@ QUEUE_LIMIT = 4096
 """Packets that wait for room in the socket before ``send`` refuses more."""
 
 _ANCILLARY = socket.CMSG_SPACE(4 * 4)
+_CREDENTIALS = struct.Struct("iII")
+"""struct ucred: pid, uid, gid."""
 _GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)
 _FULL = (errno.EAGAIN, errno.ENOBUFS, errno.ETOOMANYREFS)
 
@@ -27,6 +30,8 @@ class QueueFull(Exception):
 
 class PacketSocket:
     """One end of the socket, which it owns."""
+
+    _ancillary = _ANCILLARY
 
     def __init__(
         self,
@@ -71,7 +76,7 @@ class PacketSocket:
         while not self.closed:
             try:
                 packet, ancillary, flags, _ = self._socket.recvmsg(
-                    wire.PACKET_LIMIT, _ANCILLARY, socket.MSG_CMSG_CLOEXEC
+                    wire.PACKET_LIMIT, self._ancillary, socket.MSG_CMSG_CLOEXEC
                 )
             except BlockingIOError:
                 return
@@ -85,7 +90,7 @@ class PacketSocket:
                 elif flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
                     self._end("it sent too large a packet")
                 else:
-                    self._on_packet(packet, fds)
+                    self._deliver(packet, fds, ancillary)
             finally:
                 _close_all(fds)
 
@@ -99,6 +104,9 @@ class PacketSocket:
         self._socket.close()
         while self._queue:
             _close_all(self._queue.popleft()[1])
+
+    def _deliver(self, packet: bytes, fds: list[int], _ancillary: list[tuple[int, int, bytes]]) -> None:
+        self._on_packet(packet, fds)
 
     def _end(self, reason: str) -> None:
         self.close()
@@ -123,6 +131,36 @@ class PacketSocket:
             self._queue.popleft()
             _close_all(fds)
         self._loop.remove_writer(self._socket)
+
+
+class Door(PacketSocket):
+    """One end of a socket to a process that is not trusted: no descriptors come in, but the sender's pid does.
+
+    The kernel says who sent a packet, by the pid that the sender has here (unix(7), SO_PASSCRED).
+    """
+
+    # Room for that and nothing else: descriptors that are sent are closed by the kernel, and the packet is refused.
+    _ancillary = socket.CMSG_SPACE(_CREDENTIALS.size)
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        end: socket.socket,
+        on_packet: Callable[[bytes, int], None],
+        on_end: Callable[[str], None],
+    ) -> None:
+        """``on_packet`` hears a packet and its sender's pid."""
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self._on_sent = on_packet
+        super().__init__(loop, end, lambda _packet, _fds: None, on_end)
+
+    def _deliver(self, packet: bytes, _fds: list[int], ancillary: list[tuple[int, int, bytes]]) -> None:
+        for level, kind, data in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+                pid, _uid, _gid = _CREDENTIALS.unpack(data)
+                self._on_sent(packet, pid)
+                return
+        self._end("it sent a packet without a sender")
 
 
 def _copies(fds: list[int]) -> list[int]:

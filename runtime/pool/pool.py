@@ -91,6 +91,7 @@ class Pool:
         Idle ones die at once, busy ones after their call. Calls that already wait are served first: they arrived
         before the change.
         """
+        self._launcher.retire(function_name, keep=keep)
         self._idle.undue_all(lambda key: key.function_name == function_name and not keep(key))
         for key in [key for key in self._functions.get(function_name, ()) if not keep(key)]:
             group = self._groups[key]
@@ -103,6 +104,10 @@ class Pool:
                     group.starting -= 1
                     unborn.drain()
             self._drop_if_empty(group)
+
+    def prepare(self, version: model.Version) -> None:
+        """Make ready what a version that was just published asks to have ready."""
+        self._launcher.prepare(version)
 
     def statistics(self) -> dict[str, int]:
         """Return how many workers are in each state."""
@@ -151,6 +156,7 @@ class Pool:
         self._start_time.add(ready.phases.start)
         group.lane.start_time.add(ready.phases.start)
         self._observer.worker_started(ready.version, ready.kind, ready.phases)
+        self._launcher.started(ready.version, ready.kind, ready.phases)
         self._use(group, ready)
 
     def worker_finished(self, free: worker.Worker) -> None:
@@ -172,6 +178,11 @@ class Pool:
             # seconds is run again at the invocation, within the function's own timeout.
             if any(not call.cancelled for call in group.waiting):
                 self._start(group, failed.version.timeout_s)
+            return
+        if failed.kind is model.StartKind.SNAPSHOT and failure.error is not None:
+            # The caller is not to notice: the calls that wait get a worker that was not copied.
+            self._launcher.distrust(failed.version, failure.error.message)
+            self._start_for_waiting(group)
             return
         call = group.next_call()
         if call is not None:
@@ -273,7 +284,7 @@ class Pool:
 
     def _start_one(self, group: groups.Group) -> None:
         """Start a worker, or refuse the call that waited longest."""
-        if not self._launcher.has_room(group.version) and not self._idle.evict():
+        if not self._launcher.has_room(group.version) and not self._idle.evict() and not self._launcher.make_room():
             self._refuse(group, errors.TooManyRequests(NO_ROOM, "The host has no memory for another worker."))
             return
         try:

@@ -3,6 +3,7 @@
 ``pool.launcher`` is the real one (zygote, cgroup, sandbox); tests drive the pool with one of their own.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 from runtime import model, wire
@@ -28,6 +29,8 @@ class Process(Protocol):
     """Our ends of its pipes (request, response, log), which do not block: whoever launched it closes them."""
     kind: model.StartKind
     """How it came to be: PLAIN, BLANK or SNAPSHOT."""
+    born: float | None
+    """When the template was made that it is a copy of, on the pool's clock; None: it is none."""
     missing: dict[str, str]
     """Controls of the sandbox that this machine cannot give, with reasons."""
 
@@ -60,10 +63,25 @@ class Launcher(Protocol):
         even be tried.
         """
 
+    def started(self, version: model.Version, kind: model.StartKind, phases: model.Phases) -> None:
+        """Hear that a worker of a version came to serve, and what that took."""
+
+    def prepare(self, version: model.Version) -> None:
+        """Make ready what a version asks to have ready before its first call."""
+
+    def distrust(self, version: model.Version, reason: str) -> None:
+        """Hear that a copy of a snapshot could not be started: none is to be tried again."""
+
+    def retire(self, function_name: str, *, keep: Callable[[model.WorkerKey], bool]) -> None:
+        """Let go of what is held for the versions of a function whose key ``keep`` refuses."""
+
+    def make_room(self) -> bool:
+        """Let go of something for the memory; return whether there was anything."""
+
     def has_room(self, version: model.Version) -> bool:
         """Return whether the host has memory for one more worker, of a version."""
 
-    def assign(self, version: model.Version, stream: str) -> wire.Assign:
+    def assign(self, version: model.Version, stream: str, kind: model.StartKind) -> wire.Assign:
         """Return what turns a confined process into a worker of a version that logs to ``stream``.
 
         It can be sent at once: the process reads it when its sandbox stands.

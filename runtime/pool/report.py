@@ -98,6 +98,30 @@ def init_report(
     return _record(version, level, "platform.initReport", record, now)
 
 
+def restore_start(version: model.Version, now: float) -> bytes:
+    """Return RESTORE_START: docs.aws.amazon.com/lambda/latest/dg/snapstart-monitoring.html."""
+    _, partition, _, region, *_ = version.function_arn.split(":")
+    arn = runtime_version_arn(version.runtime, partition, region)
+    name = runtime_version(version.runtime)
+    if not version.json_logs:
+        return f"RESTORE_START Runtime Version: {name}\tRuntime Version ARN: {arn}\n".encode()
+    record = {
+        "runtimeVersion": name,
+        "runtimeVersionArn": arn,
+        "functionName": version.function_name,
+        "functionVersion": version.version,
+    }
+    return _record(version, "INFO", "platform.restoreStart", record, now)
+
+
+def restore_report(version: model.Version, now: float, *, duration_s: float) -> bytes:
+    """Return RESTORE_REPORT."""
+    if not version.json_logs:
+        return f"RESTORE_REPORT Restore Duration: {duration_s * 1000:.2f} ms\n".encode()
+    record = {"status": "success", "metrics": {"durationMs": _ms(duration_s)}}
+    return _record(version, "INFO", "platform.restoreReport", record, now)
+
+
 def start(version: model.Version, request_id: str, now: float) -> bytes:
     """Return START."""
     if not version.json_logs:
@@ -143,6 +167,11 @@ def report(
     cause = error_type or outcome.error_type
     if not version.json_logs:
         init = "" if outcome.init_s is None else f"\tInit Duration: {outcome.init_s * 1000:.2f} ms"
+        if outcome.restore_s is not None:
+            restore_ms = outcome.restore_s * 1000
+            init = (
+                f"\tRestore Duration: {restore_ms:.2f} ms\tBilled Restore Duration: {billed_ms(outcome.restore_s)} ms"
+            )
         return (
             f"REPORT RequestId: {request_id}\tDuration: {outcome.duration_s * 1000:.2f} ms\t"
             f"Billed Duration: {outcome.billed_ms} ms\tMemory Size: {version.memory_mb} MB\t"
@@ -156,6 +185,9 @@ def report(
     }
     if outcome.init_s is not None:
         metrics["initDurationMs"] = _ms(outcome.init_s)
+    if outcome.restore_s is not None:
+        metrics["restoreDurationMs"] = _ms(outcome.restore_s)
+        metrics["billedRestoreDurationMs"] = billed_ms(outcome.restore_s)
     record = {"requestId": request_id, "metrics": metrics, **_verdict(outcome.status, cause)}
     level = "INFO" if outcome.status is model.Status.SUCCESS else "WARN"
     return _record(version, level, "platform.report", record, now)

@@ -1,8 +1,9 @@
 """The packages that Lambda's Python runtimes offer to every function, as one folder: what is /var/runtime there.
 
-boto3 and what it needs, and simplejson (docs.aws.amazon.com/lambda/latest/dg/lambda-python.html, "Runtime-included
-SDK versions"). They are copied out of our own installation once a version, so that an upgrade under a running server
-changes nothing for its functions, and so that functions see them and none of ours.
+boto3 and what it needs, simplejson, and the hooks of SnapStart
+(docs.aws.amazon.com/lambda/latest/dg/lambda-python.html, "Runtime-included SDK versions"). They are copied out of our
+own installation once a version, so that an upgrade under a running server changes nothing for its functions, and so
+that functions see them and none of ours.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ PACKAGES = {
     "s3transfer": "s3transfer",
     "simplejson": "simplejson",
     "six": "six",
+    "snapshot_restore_py": "snapshot-restore-py",
     "urllib3": "urllib3",
 }
 """By import name, the distribution."""

@@ -158,7 +158,7 @@ class Worker:
         self._process = around.launcher.launch(version, self)
         self._link = link.Link(around.loop, self._process.fds, self._heard, self._logged, self._broken)
         # Read when the sandbox stands: then it need not ask us.
-        self._link.send(around.launcher.assign(version, self.stream))
+        self._link.send(around.launcher.assign(version, self.stream, self._process.kind))
         self._timer: asyncio.TimerHandle | None = around.loop.call_later(init_limit_s, self._init_expired)
         around.observer.worker_moved(version, "", self.slot.state.value)
 
@@ -169,7 +169,8 @@ class Worker:
 
     def outlived(self, grace_s: float) -> bool:
         """Return whether it is older than a worker is to be, by more than ``grace_s``."""
-        return self._around.clock() - self._asked > self._around.rules.max_age_s + grace_s
+        born = self._asked if self._process.born is None else self._process.born
+        return self._around.clock() - born > self._around.rules.max_age_s + grace_s
 
     @property
     def served(self) -> int:
@@ -257,11 +258,11 @@ class Worker:
             case wire.Ready() if self._sealed:
                 self._ready(message.import_us * 1e-6)
             case wire.InitError() if self._sealed:
-                error_type = _printable(message.error_type)
+                error_type = link.printable(message.error_type)
                 failure = Failure(error_type=error_type, payload=message.payload, init_s=self._init_so_far())
                 self._unstarted(failure, "init")
             case wire.Refused() if not self._sealed:
-                self._refused(_printable(message.step), _printable(message.reason))
+                self._refused(link.printable(message.step), link.printable(message.reason))
             case _:
                 return False
         return True
@@ -275,12 +276,14 @@ class Worker:
             case wire.Response() if message.content_type in CONTENT_TYPES and len(message.payload) <= PAYLOAD_LIMIT:
                 self._finish(model.Status.SUCCESS, message.payload, message.content_type, None)
             case wire.HandlerError():
-                self._finish(model.Status.ERROR, message.payload, "application/json", _printable(message.error_type))
+                self._finish(
+                    model.Status.ERROR, message.payload, "application/json", link.printable(message.error_type)
+                )
             case wire.Chunk():
                 self._stream(call, message.payload)
             case wire.End() if call.on_chunk is not None:
                 status = model.Status.ERROR if message.error_type else model.Status.SUCCESS
-                self._finish(status, message.payload, "application/json", _printable(message.error_type) or None)
+                self._finish(status, message.payload, "application/json", link.printable(message.error_type) or None)
             case _:
                 return False
         return True
@@ -298,7 +301,10 @@ class Worker:
         self._sealed = True
         self._confined = self._around.clock()
         self._process.missing.update(confined.missing)
-        self._platform(report.init_start(self.version, time.time(), stream=self.stream))
+        if self._process.kind is model.StartKind.SNAPSHOT:
+            self._platform(report.restore_start(self.version, time.time()))
+        else:
+            self._platform(report.init_start(self.version, time.time(), stream=self.stream))
 
     def _ready(self, import_s: float) -> None:
         self._stop_timer()
@@ -312,6 +318,8 @@ class Worker:
             init=import_s,
         )
         self._link.drain_log()
+        if self._process.kind is model.StartKind.SNAPSHOT:
+            self._platform(report.restore_report(self.version, time.time(), duration_s=self.phases.start))
         self._move(slot.Event.READY)
         self._around.owner.worker_ready(self)
 
@@ -332,7 +340,7 @@ class Worker:
         if state in (slot.State.STOPPING, slot.State.DEAD):
             return
         if reason != link.ENDED:
-            _log.warning("%s: a worker broke the protocol and is killed: %s", self.key, _printable(reason))
+            _log.warning("%s: a worker broke the protocol and is killed: %s", self.key, link.printable(reason))
         if state is slot.State.IDLE:
             self.kill("exit" if reason == link.ENDED else "protocol")
             self._around.owner.worker_lost(self)
@@ -441,7 +449,8 @@ class Worker:
         self.last_s = duration
         self.peak_bytes = self._process.memory_peak()
         cold = self._served == 1
-        init_s = self.init_s if cold else None
+        restored = cold and self._process.kind is model.StartKind.SNAPSHOT
+        init_s = self.init_s if cold and not restored else None
         outcome = model.Outcome(
             status=status,
             payload=payload,
@@ -451,6 +460,7 @@ class Worker:
             duration_s=duration,
             billed_ms=report.billed_ms(duration, init_s),
             init_s=init_s,
+            restore_s=self.phases.start if restored else None,
             max_memory_mb=min(self.version.memory_mb, -(-self.peak_bytes // _MB)),
             start=self._process.kind if cold else model.StartKind.WARM,
             phases=self._phases_of(call) if cold else _NO_PHASES,
@@ -532,8 +542,3 @@ class Worker:
 
 
 _NO_PHASES = model.Phases()
-
-
-def _printable(error_type: str) -> str:
-    """Return an error type that came from a worker, bounded and fit for a header, a log line and a label."""
-    return "".join(c if c.isprintable() else "?" for c in error_type[:256])

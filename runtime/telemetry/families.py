@@ -180,6 +180,9 @@ BLANKS = Family(
     "Workers that wait for a function, by the MemorySize in MB that they are for.",
     ("memory_class",),
 )
+TEMPLATES = Family(
+    "hotfork_snapshots", "gauge", "Versions with a snapshot that is making or ready, or with none, refused.", ("state",)
+)
 ZYGOTES = Family("hotfork_zygotes", "gauge", "Zygotes that are running, by runtime.", ("runtime",))
 LOG_DROPPED = Family(
     "hotfork_log_dropped_bytes_total",

@@ -188,7 +188,7 @@ def test_the_commented_file_shows_every_setting_with_its_default():
         for inner in (value if isinstance(value, dict) else [None])
     }
     # A table that is empty by default stands as a heading; what is absent by default cannot be written in TOML.
-    absent = {"aws.endpoint_url", "code.buckets", "auth.credentials", "auth.roles"}
+    absent = {"aws.endpoint_url", "code.buckets", "auth.credentials", "auth.roles", "snapshots.warm_up"}
     assert shown | absent | {"interpreters"} == set(config.known_keys())
     root = resolve(is_root=True)
     chosen = resolve(document=settings, is_root=True)

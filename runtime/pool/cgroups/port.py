@@ -117,8 +117,11 @@ class Backend(Protocol):
     def acquire(self, limits: Limits) -> Group:
         """Return an empty group with limits set, unthrottled."""
 
-    def release(self, group: Group) -> None:
-        """Take back a group whose worker was killed; it is used again once it is empty."""
+    def release(self, group: Group, *, spent: bool = False) -> None:
+        """Take back a group whose worker was killed; it is used again once it is empty, unless it is ``spent``.
+
+        So is one whose descriptors a function's code has had in its hands: it could join a group by them for ever.
+        """
 
     def recycle(self, spare: int) -> int:
         """Clean what was released, keep ``spare`` clean groups ready, and return how many still hold processes.

@@ -133,7 +133,7 @@ class Backend:
         """Return a group that limits nothing by itself."""
         return Group(f"{next(self._numbers):06d}", limits)
 
-    def release(self, group: port.Group) -> None:
+    def release(self, group: port.Group, *, spent: bool = False) -> None:
         """Do nothing."""
 
     def recycle(self, spare: int) -> int:  # noqa: ARG002 - the port's

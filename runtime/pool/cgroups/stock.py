@@ -58,6 +58,7 @@ class Stock:
         self._clean: collections.deque[Kept] = collections.deque()
         self._used: collections.deque[Kept] = collections.deque()
         self._busy: dict[str, Kept] = {}
+        self._spent: set[str] = set()
         self._recycling = threading.Lock()
 
     def acquire(self, limits: port.Limits) -> Kept:
@@ -74,8 +75,10 @@ class Stock:
         self._busy[group.name] = group
         return group
 
-    def release(self, group: port.Group) -> None:
+    def release(self, group: port.Group, *, spent: bool = False) -> None:
         """Take back a group whose worker was killed."""
+        if spent:
+            self._spent.add(group.name)
         self._used.append(self._busy.pop(group.name))
 
     def recycle(self, spare: int) -> int:
@@ -87,9 +90,10 @@ class Stock:
                 if not group.empty():
                     held += 1
                     self._used.append(group)
-                elif len(self._clean) < spare and group.clean():
+                elif len(self._clean) < spare and group.name not in self._spent and group.clean():
                     self._clean.append(group)
                 else:
+                    self._spent.discard(group.name)
                     group.remove()
             while len(self._clean) < spare:
                 self._clean.append(self._new())

@@ -30,6 +30,7 @@ class Actor:
         self.listener = listener
         self.fds, (self.request_fd, self.response_fd, self.log_fd) = link.pipes()
         self.kind = model.StartKind.PLAIN
+        self.born = None
         os.set_blocking(self.request_fd, False)
         self.decoder = wire.Decoder(wire.SUPERVISOR_MESSAGES)
         self.missing = {}
@@ -92,6 +93,8 @@ class Launcher:
         self.actors = []
         self.room = True
         self.error = None
+        self.starts = []
+        self.distrusted = []
 
     def launch(self, version, listener):
         if self.error is not None:
@@ -103,7 +106,22 @@ class Launcher:
     def has_room(self, version):
         return self.room
 
-    def assign(self, version, stream):
+    def started(self, version, kind, phases):
+        self.starts.append(kind)
+
+    def prepare(self, version):
+        pass
+
+    def distrust(self, version, reason):
+        self.distrusted.append(reason)
+
+    def retire(self, function_name, *, keep):
+        pass
+
+    def make_room(self):
+        return False
+
+    def assign(self, version, stream, kind):
         return wire.Assign(version.handler, {}, "/var/task", "/opt", "/var/runtime", 128, version.log_group, stream)
 
 

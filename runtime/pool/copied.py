@@ -1,0 +1,212 @@
+"""A worker's process that a template forked: a copy of it.
+
+The template ran the function's code and is not trusted. Who the copy is is told by the kernel, which names the sender
+of its first packet, and held against what a copy must be: the first process of a pid namespace of its own, made by this
+template. When it ends is told by the kernel, too; only how, by the template.
+"""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Protocol
+
+from runtime import model, wire
+from runtime.pool import holding, link, process
+
+STATUS_GRACE_S = 0.05
+"""How long the template has to say how a copy ended that is gone; after that it was killed, as far as is known."""
+
+BIRTH_LIMIT_S = 1.0
+"""How long a copy that is to be killed may take to be born; after that its template is killed."""
+
+_MB = 1024 * 1024
+
+
+class Parent(Protocol):
+    """The template, as a copy needs it."""
+
+    pid: int
+    """Of the template's first process."""
+
+    def order(self, order: wire.Spawn, fds: list[int]) -> None:
+        """Pass an order on; raise OSError where that cannot be."""
+
+    def forget(self, number: int) -> None:
+        """Forget a copy that is gone."""
+
+    def distrust(self, reason: str) -> None:
+        """Let go of the template with all its copies."""
+
+
+class Copied:
+    """A copy and what is held for it; implements ``process.Process``."""
+
+    __slots__ = (
+        *("_child_fds", "_held", "_listener", "_loop", "_number", "_parent", "_pidfd", "_skip", "_status", "_timer"),
+        *("born", "doomed", "fds", "kind", "missing"),
+    )
+
+    def __init__(
+        self,
+        number: int,
+        parent: Parent,
+        held: holding.Holding,
+        listener: process.Listener,
+        *,
+        skip: dict[str, str],
+        born: float,
+    ) -> None:
+        """Make its pipes; ``place`` orders it. ``born``: when its template was, on the pool's clock."""
+        self._loop = asyncio.get_running_loop()
+        self._number = number
+        self._parent = parent
+        self._held = held
+        self._listener = listener
+        self._skip = skip
+        self._pidfd = -1
+        self._status: int | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.kind = model.StartKind.SNAPSHOT
+        self.born: float | None = born
+        self.missing: dict[str, str] = {}
+        self.doomed = False
+        self.fds, self._child_fds = link.pipes()
+
+    def place(self) -> None:
+        """Pass the order on, now that all is there for it."""
+        held = self._held
+        names, fds = ["request", "response", "log"], list(self._child_fds)
+        if held.image is not None:
+            names.append("tmp")
+            fds.append(held.image.fd)
+        names += ["cgroup"] * len(held.group.join_fds)
+        fds += held.group.join_fds
+        limits = {"tmp_bytes": held.tmp_mb * _MB}
+        try:
+            self._parent.order(wire.Spawn(self._number, 0, 0, "", {}, " ".join(names), limits, self._skip), fds)
+        except OSError as error:
+            # Later: whoever launched it does not have it yet.
+            self._loop.call_soon(self.failed, str(error))
+        finally:
+            for fd in self._child_fds:
+                os.close(fd)
+            held.settle()
+
+    # What the template tells
+
+    def spawned(self, pid: int) -> None:
+        """Hear that a process says that it is this copy."""
+        if self._pidfd >= 0:
+            self._parent.distrust("a copy was born twice")
+            return
+        try:
+            pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return  # gone already: the template says how
+        if not _is_copy(pid, self._parent.pid):
+            os.close(pidfd)
+            self._parent.distrust("what it calls a copy is none")
+            return
+        self._pidfd = pidfd
+        self._loop.add_reader(pidfd, self._gone)
+        self._stop_timer()
+        self._held.spawned(pidfd, self.kill)
+        if self.doomed:
+            self.kill()
+        self._listener.process_forked()
+
+    def exited(self, status: int) -> None:
+        """Hear how the copy ended, or is to have ended."""
+        self._status = status
+        if self._pidfd < 0:
+            self._finish()  # it ended before it could say who it is
+        elif self._timer is not None:
+            self._stop_timer()
+            self._finish()
+
+    def failed(self, reason: str) -> None:
+        """Hear that there is no copy, and will be none."""
+        self._parent.forget(self._number)
+        self._stop_timer()
+        if self.doomed:
+            self._listener.process_exited(signal.SIGKILL)
+        else:
+            self._listener.process_failed("snapshot", reason)
+
+    def orphaned(self) -> None:
+        """Hear that the template ended, and with it every copy."""
+        if self._pidfd < 0:
+            self.failed("its template ended")
+        # Else the kernel tells when this one is gone.
+
+    # process.Process
+
+    def kill(self) -> None:
+        """Kill it and everything it started: the process is pid 1 of its namespace."""
+        self.doomed = True
+        if self._pidfd >= 0:
+            try:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            except ProcessLookupError:
+                return
+        elif self._timer is None:
+            self._timer = self._loop.call_later(BIRTH_LIMIT_S, self._parent.distrust, "a copy was not born in time")
+        self._held.group.kill()
+
+    def freeze(self) -> bool:
+        """Stop it and everything it started; without cgroups, the process alone. False: call it again."""
+        return self._held.freeze()
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._held.thaw()
+
+    def memory_peak(self) -> int:
+        """Return the most memory it has used so far, in bytes, with what it shares with its template."""
+        return self._held.peak_bytes()
+
+    def ran_out_of_memory(self) -> bool:
+        """Return whether the kernel killed something of it for want of memory."""
+        return self._held.group.oom_kills() > 0
+
+    def release(self) -> None:
+        """Give back what it held."""
+        self._held.give_back()
+
+    # How
+
+    def _gone(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        self._stop_timer()
+        if self._status is None:
+            self._timer = self._loop.call_later(STATUS_GRACE_S, self._finish)
+        else:
+            self._finish()
+
+    def _finish(self) -> None:
+        self._stop_timer()
+        self._parent.forget(self._number)
+        self._listener.process_exited(signal.SIGKILL if self._status is None else self._status)
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _is_copy(pid: int, template: int) -> bool:
+    """Return whether a process is the first of its pid namespace, and a grandchild of a template's first process."""
+    try:
+        own = _status(pid)
+        return own["NSpid"].split()[-1] == "1" and _status(int(own["PPid"]))["PPid"] == str(template)
+    except (OSError, KeyError):
+        return False
+
+
+def _status(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)

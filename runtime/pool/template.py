@@ -1,0 +1,192 @@
+"""One template as the supervisor sees it: a process that runs a version's init, and then forks workers.
+
+It comes to be as a worker does, but has a door: a socket for orders. What comes through it, and through its pipes, is
+a function's word: bounded, checked, and good for nothing but the function itself.
+"""
+
+import asyncio
+import enum
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from runtime import model, wire
+from runtime.pool import copied, forked, holding, link, packets, process
+
+INIT_LIMIT_S = 900.0
+"""docs.aws.amazon.com/lambda/latest/dg/snapstart.html: init before a snapshot may take up to 15 minutes."""
+
+
+class State(enum.Enum):
+    """Where a template is in its life."""
+
+    MAKING = "making"
+    READY = "ready"
+    ENDED = "ended"
+
+
+class Template:
+    """A template; implements ``process.Listener`` and ``copied.Parent``."""
+
+    def __init__(
+        self,
+        version: model.Version,
+        order: Callable[[process.Listener, int], forked.Forked],
+        *,
+        assign: wire.Assign,
+        warm_up: bytes | None,
+        born: float,
+        on_log: Callable[[bytes], None],
+        on_ready: Callable[["Template", float], None],
+        on_end: Callable[["Template", str], None],
+    ) -> None:
+        """Order the process, by ``order(listener, door)``; raise WorkerLost or OSError where that cannot be.
+
+        ``on_ready`` is told how long the import took, ``on_end``, once, why it is gone; ``born`` is now, on the pool's
+        clock.
+        """
+        self._loop = asyncio.get_running_loop()
+        self.version = version
+        self.state = State.MAKING
+        self.born = born
+        self.used = self._loop.time()
+        """When a copy was ordered last."""
+        self.pid = 0
+        self.bytes = 0
+        """Memory that it uses itself, and that its copies share."""
+        self._reason = ""
+        self._retired = False
+        self._on_ready, self._on_end = on_ready, on_end
+        self._copies: dict[int, copied.Copied] = {}
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._door = packets.Door(self._loop, ours, self._heard_at_door, self._door_ended)
+        try:
+            self._process = order(self, theirs.detach())
+        except BaseException:
+            self._door.close()
+            raise
+        self._link = link.Link(self._loop, self._process.fds, self._heard, on_log, self._pipe_ended)
+        self._link.send(assign)
+        self._link.send(wire.Snap(warm_up))
+        self._timer = self._loop.call_later(INIT_LIMIT_S, self.distrust, "its init took too long")
+
+    @property
+    def copies(self) -> int:
+        """Return how many copies live."""
+        return len(self._copies)
+
+    def copy(
+        self, number: int, held: holding.Holding, listener: process.Listener, skip: dict[str, str]
+    ) -> copied.Copied:
+        """Order a copy."""
+        self.used = self._loop.time()
+        copy = self._copies[number] = copied.Copied(number, self, held, listener, skip=skip, born=self.born)
+        held.furnish(copy.place)
+        return copy
+
+    def retire(self, reason: str) -> None:
+        """Let go of it as soon as it has no copies."""
+        self._retired = True
+        self._reason = self._reason or reason
+        if not self._copies and self.state is not State.ENDED:
+            self.kill(reason)
+
+    def kill(self, reason: str) -> None:
+        """Let go of it, and so of all its copies."""
+        self._reason = self._reason or reason
+        self.state = State.ENDED
+        self._timer.cancel()
+        self._process.kill()
+
+    # copied.Parent
+
+    def order(self, order: wire.Spawn, fds: list[int]) -> None:
+        """Pass an order on to the process."""
+        if self.state is not State.READY:
+            raise OSError(f"the template is {self.state.value}")
+        try:
+            self._door.send(wire.encode(order), fds)
+        except packets.QueueFull:
+            raise OSError("too many orders wait for the template") from None
+
+    def forget(self, number: int) -> None:
+        """Forget a copy that is gone."""
+        self._copies.pop(number, None)
+        if self._retired:
+            self.retire("")
+
+    def distrust(self, reason: str) -> None:
+        """Let go of it: it is not what it should be."""
+        if self.state is not State.ENDED:
+            self.kill(reason)
+
+    # What it says
+
+    def _heard(self, message: Any) -> None:
+        if self.state is not State.MAKING:
+            self.distrust(f"it said {type(message).__name__} out of turn")
+            return
+        match message:
+            case wire.Confined():
+                self._process.missing.update(message.missing)
+            case wire.Snapped() if not message.unsafe:
+                self.state = State.READY
+                self._timer.cancel()
+                self.bytes = self._process.memory_used()
+                self._on_ready(self, max(0.0, message.import_us * 1e-6))
+            case wire.Snapped():
+                self.kill(link.printable(message.unsafe))
+            case wire.InitError():
+                self.kill(f"its init failed: {link.printable(message.error_type)}")
+            case wire.Refused():
+                self.kill(f"it could not be confined: {link.printable(message.step)}: {link.printable(message.reason)}")
+            case _:
+                self.distrust(f"it said {type(message).__name__} out of turn")
+
+    def _heard_at_door(self, packet: bytes, sender: int) -> None:
+        try:
+            message = wire.parse_packet(packet, wire.TEMPLATE_MESSAGES)
+        except wire.WireError as error:
+            self.distrust(f"it broke the protocol: {error}")
+            return
+        copy = self._copies.get(message.slot)
+        if copy is None:
+            return  # of one that is gone already
+        match message:
+            case wire.Spawned():
+                copy.spawned(sender)
+            case wire.Exited():
+                copy.exited(message.status & 0xFFFF)
+            case wire.SpawnFailed():
+                copy.failed(f"{link.printable(message.step)}: {link.printable(message.reason)}")
+
+    def _pipe_ended(self, reason: str) -> None:
+        self.distrust("it ended" if reason == link.ENDED else f"it broke the protocol: {reason}")
+
+    def _door_ended(self, reason: str) -> None:
+        self.distrust(reason)
+
+    # process.Listener
+
+    def process_forked(self) -> None:
+        """Hear that it exists."""
+        self.pid = self._process.pid
+
+    def process_exited(self, _wait_status: int) -> None:
+        """Hear that it is gone."""
+        self._end("it ended")
+
+    def process_failed(self, step: str, reason: str) -> None:
+        """Hear that it could not be started."""
+        self._end(f"{step}: {reason}")
+
+    def _end(self, reason: str) -> None:
+        self.state = State.ENDED
+        self._timer.cancel()
+        self._link.drain_log()
+        self._link.close()
+        self._door.close()
+        for copy in list(self._copies.values()):
+            copy.orphaned()
+        self._process.release()
+        self._on_end(self, self._reason or reason)

@@ -1,0 +1,259 @@
+"""Snapshots, as a caller sees them: SnapStart, and what cannot be copied."""
+
+import concurrent.futures
+import json
+import re
+
+import psutil
+import pytest
+from conftest import Server, create, until, zipped
+from test_kill import zygotes
+from vendored import distribution
+
+COUNTING = """
+import os, random, secrets, ssl, time, uuid
+import snapshot_restore_py
+inits = [time.time_ns()]
+calls = []
+snapshot_restore_py.register_after_restore(lambda: inits.append(os.environ["AWS_LAMBDA_LOG_STREAM_NAME"]))
+def handler(event, context):
+    calls.append(event)
+    if event.get("sleep"):
+        time.sleep(event["sleep"])
+    return {
+        "init": inits[0], "stream": inits[1:], "calls": len(calls), "kind": os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"],
+        "log": context.log_stream_name, "drawn": [random.random(), uuid.uuid4().hex, ssl.RAND_bytes(4).hex(), secrets.token_hex(4)],
+        "tmp": os.listdir("/tmp"), "pid": os.getpid(),
+    }
+"""
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Start a server of the test's own, by its settings; at its end it stops by itself."""
+    started = []
+
+    def start(**settings):
+        env = {f"HOTFORK_{name.upper()}": str(value) for name, value in settings.items()}
+        started.append(Server(tmp_path / "state", env=env).start())
+        return started[0]
+
+    yield start
+    if started[0].process.poll() is None:
+        assert started[0].stop() == 0
+
+
+def call(client, name, qualifier=None, **event):
+    answer = client.invoke(
+        FunctionName=name, Payload=json.dumps(event), **({"Qualifier": qualifier} if qualifier else {})
+    )
+    body = json.load(answer["Payload"])
+    assert "FunctionError" not in answer, body
+    return body
+
+
+def metric(server, name, **labels):
+    wanted = ",".join(f'{key}="{value}"' for key, value in labels.items())
+    found = re.search(rf"^{name}\{{{wanted}\}} (\S+)$", server.get("/metrics")[1].decode(), re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+def running(pid):
+    """Return whether a process lives, as more than the memory of one."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def snapshots(server, state="ready"):
+    return metric(server, "hotfork_snapshots", state=state)
+
+
+def publish(client, server, name, source, **options):
+    """Create a function with SnapStart and publish it; return the version, its snapshot being there."""
+    count = snapshots(server)
+    create(client, name, source, SnapStart={"ApplyOn": "PublishedVersions"}, **options)
+    version = client.publish_version(FunctionName=name)
+    assert version["SnapStart"] == {"ApplyOn": "PublishedVersions", "OptimizationStatus": "On"}
+    until(lambda: snapshots(server) > count)
+    return version["Version"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    one = Server(tmp_path_factory.mktemp("snapshots") / "state").start()
+    yield one
+    assert one.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    return server.client()
+
+
+def test_init_runs_once_and_every_worker_starts_from_there(server, client):
+    version = publish(client, server, "counting", COUNTING)
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: call(client, "counting", version, sleep=0.3), range(8)))
+    assert len({answer["init"] for answer in answers}) == 1
+    assert len({answer["log"] for answer in answers}) == len(answers)
+    for answer in answers:
+        assert (answer["kind"], answer["calls"], answer["pid"], answer["tmp"]) == ("snap-start", 1, 1, [])
+        assert answer["stream"] == [answer["log"]]
+    for values in zip(*(answer["drawn"] for answer in answers), strict=True):
+        assert len(set(values)) == len(answers)
+    assert metric(server, "hotfork_cold_starts_total", function="counting", kind="snapshot") == 8
+    assert call(client, "counting", version)["calls"] == 2
+
+
+def test_latest_has_no_snapshot(server, client):
+    create(client, "latest", COUNTING, SnapStart={"ApplyOn": "PublishedVersions"})
+    state = client.get_function_configuration(FunctionName="latest")["SnapStart"]
+    assert state == {"ApplyOn": "PublishedVersions", "OptimizationStatus": "Off"}
+    assert call(client, "latest")["kind"] == "on-demand"
+
+
+def test_the_log_says_what_was_restored(server, client):
+    version = publish(client, server, "logged", "print('in init')\ndef handler(event, context):\n    print('called')")
+    call(client, "logged", version)
+
+    def written():
+        events = json.loads(server.get("/_hotfork/logs/logged")[1])["events"]
+        text = "\n".join(event["message"] for event in events)
+        return text if "REPORT RequestId" in text else None
+
+    lines = until(written)
+    assert lines.index("INIT_START") < lines.index("in init") < lines.index("INIT_REPORT Init Duration")
+    assert (
+        lines.index("RESTORE_START Runtime Version")
+        < lines.index("RESTORE_REPORT Restore Duration")
+        < lines.index("called")
+    )
+    assert re.search(r"Restore Duration: [\d.]+ ms\tBilled Restore Duration: \d+ ms", lines)
+
+
+@pytest.mark.parametrize(
+    ("init", "reason"),
+    [
+        (
+            "import threading, time; threading.Thread(target=time.sleep, args=(999,), daemon=True).start()",
+            "other threads",
+        ),
+        ("import socket; s = socket.socketpair()", "a socket"),
+        ("open('/tmp/cache', 'w').write('x')", "files in /tmp"),
+    ],
+)
+def test_what_cannot_be_copied_runs_all_the_same_and_says_why(server, client, init, reason):
+    name = "unsafe-" + reason.split()[-1].strip("/")
+    refused = snapshots(server, "refused")
+    source = f"{init}\n{COUNTING}"
+    create(client, name, source, SnapStart={"ApplyOn": "PublishedVersions"})
+    version = client.publish_version(FunctionName=name)["Version"]
+    until(lambda: snapshots(server, "refused") > refused)
+    assert call(client, name, version)["calls"] == 1
+    assert metric(server, "hotfork_cold_starts_total", function=name, kind="snapshot") == 0
+
+
+def test_init_that_fails_fails_as_it_would_without_a_snapshot(server, client):
+    create(client, "broken", "raise ValueError('no')", SnapStart={"ApplyOn": "PublishedVersions"})
+    refused = snapshots(server, "refused")
+    version = client.publish_version(FunctionName="broken")["Version"]
+    until(lambda: snapshots(server, "refused") > refused)
+    answer = client.invoke(FunctionName="broken", Qualifier=version)
+    assert json.load(answer["Payload"])["errorType"] == "ValueError"
+
+
+def test_a_hook_that_fails_after_the_restore_fails_the_call(server, client):
+    source = (
+        "import snapshot_restore_py as s\ns.register_after_restore(lambda: 1 / 0)\ndef handler(event, context): pass"
+    )
+    version = publish(client, server, "hook", source)
+    answer = client.invoke(FunctionName="hook", Qualifier=version)
+    assert json.load(answer["Payload"])["errorType"] == "Runtime.AfterRestoreError"
+
+
+def test_moving_an_alias_back_has_no_cold_start(server, client):
+    first = publish(client, server, "switch", COUNTING)
+    client.create_alias(FunctionName="switch", Name="live", FunctionVersion=first)
+    before = call(client, "switch", "live")
+    client.update_function_code(FunctionName="switch", ZipFile=zipped({"handler.py": COUNTING + "# second"}))
+    second = client.publish_version(FunctionName="switch")["Version"]
+    client.update_alias(FunctionName="switch", Name="live", FunctionVersion=second)
+    assert call(client, "switch", "live")["init"] != before["init"]
+    client.update_alias(FunctionName="switch", Name="live", FunctionVersion=first)
+    assert call(client, "switch", "live", sleep=0)["init"] == before["init"]
+
+
+def test_a_snapshot_goes_with_its_version(server, client):
+    version = publish(client, server, "going", COUNTING)
+    call(client, "going", version)
+    count = snapshots(server)
+    client.delete_function(FunctionName="going", Qualifier=version)
+    until(lambda: snapshots(server) < count)
+
+
+def test_a_killed_template_takes_its_workers_and_the_function_goes_on(own):
+    server = own(pool_blanks=0)
+    client = server.client()
+    version = publish(client, server, "killed", COUNTING)
+    call(client, "killed", version)
+    for zygote in zygotes(server.process.pid):
+        for process in zygote.children()[0].children():
+            process.kill()
+    until(lambda: snapshots(server) == 0)
+    assert call(client, "killed", version)["calls"] == 1
+
+
+def test_numpy_can_be_copied_and_draws_its_own_numbers(server, client):
+    source = """
+import numpy
+numpy.zeros((300, 300)) @ numpy.zeros((300, 300))
+def handler(event, context):
+    import time; time.sleep(0.3)
+    product = numpy.ones((200, 200)) @ numpy.ones((200, 200))
+    return {"drawn": numpy.random.random(), "product": product[0, 0]}
+"""
+    version = publish(
+        client, server, "numpy", {"handler.py": source, **distribution("numpy")}, MemorySize=512, Timeout=30
+    )
+    with concurrent.futures.ThreadPoolExecutor(3) as threads:
+        answers = list(threads.map(lambda _: call(client, "numpy", version), range(3)))
+    assert {answer["product"] for answer in answers} == {200.0}
+    assert len({answer["drawn"] for answer in answers}) == 3
+    assert metric(server, "hotfork_cold_starts_total", function="numpy", kind="snapshot") == 3
+
+
+def test_when_safe_all_functions_have_snapshots_whose_init_takes_a_while(own):
+    server = own(snapshots_mode="when-safe")
+    client = server.client()
+    create(client, "slow", "import time; time.sleep(0.1)\n" + COUNTING)
+    create(client, "quick", "def handler(event, context): pass")
+    assert call(client, "slow")["kind"] == "on-demand"
+    call(client, "quick")
+    until(lambda: snapshots(server) == 1)
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        kinds = list(threads.map(lambda _: call(client, "slow", sleep=0.3)["kind"], range(4)))
+    assert sorted(kinds) == ["on-demand", "snap-start", "snap-start", "snap-start"]
+    client.update_function_configuration(FunctionName="slow", Description="other")
+    until(lambda: snapshots(server) == 0)
+
+
+def test_off_means_off(own):
+    server = own(snapshots_mode="off")
+    client = server.client()
+    create(client, "off", COUNTING, SnapStart={"ApplyOn": "PublishedVersions"})
+    version = client.publish_version(FunctionName="off")["Version"]
+    assert call(client, "off", version)["kind"] == "on-demand"
+    assert call(client, "off", version)["calls"] == 2
+    assert snapshots(server) == snapshots(server, "making") == 0
+
+
+def test_nothing_of_templates_is_left_when_the_server_ends(own):
+    server = own()
+    client = server.client()
+    version = publish(client, server, "left", COUNTING)
+    call(client, "left", version)
+    family = [server.process.pid, *(one.pid for one in psutil.Process(server.process.pid).children(recursive=True))]
+    server.kill()
+    until(lambda: not [pid for pid in family if running(pid)])
