@@ -12,6 +12,7 @@ import importlib
 import click
 
 import runtime
+from runtime.cli import output
 
 _COMMANDS = {
     "serve": "runtime.cli.serve",
@@ -54,5 +55,6 @@ class Commands(click.Group):
     "3 no server answers, or it broke.",
 )
 @click.version_option(runtime.__version__, prog_name="hotfork")
+@output.group_options("HOTFORK_OUTPUT")
 def main() -> None:
     """AWS Lambda functions on your own machine, in forked and confined workers."""

@@ -162,5 +162,7 @@ def quote(text: str) -> str:
 
 
 def function_path(name: str, *rest: str) -> str:
-    """Return the path of a function, given as name, name:qualifier or ARN."""
+    """Return the path of a function, given as name, name:qualifier or ARN; raise UsageError where it is empty."""
+    if not name:
+        raise click.UsageError("the function's name is empty")
     return "/".join((FUNCTIONS, quote(name), *rest))

@@ -40,6 +40,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.group()
+@outputs.group_options()
 def events() -> None:
     """Look at asynchronous events: what waits, and the dead letters.
 

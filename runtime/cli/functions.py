@@ -54,8 +54,9 @@ def describe(name: str, url: str | None, output: str | None) -> None:
 def rm(names: tuple[str, ...], url: str | None, output: str | None) -> None:
     """Delete functions with all their versions."""
     client = clients.Client(url)
-    for name in names:
-        client.call("DELETE", clients.function_path(name))
+    paths = [clients.function_path(name) for name in names]
+    for name, path in zip(names, paths, strict=True):
+        client.call("DELETE", path)
         if not outputs.wants_json(output):
             click.echo(f"Deleted {name}")
     if outputs.wants_json(output):

@@ -23,6 +23,8 @@ WAIT_S = 20
 @outputs.options
 def logs(name: str, follow: bool, url: str | None, output: str | None) -> None:
     """Print a function's log. With --output json: one JSON document a line."""
+    if not name:
+        raise click.UsageError("the function's name is empty")
     try:
         _print(clients.Client(url), name, follow=follow, as_json=output == outputs.JSON)
     except KeyboardInterrupt:

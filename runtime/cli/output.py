@@ -12,10 +12,23 @@ JSON = "json"
 TABLE = "table"
 
 
-def options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add --output and --url, which every command that speaks to a server takes."""
+def inherited(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Return an option's value, or where it is not given that of the groups before the command, the nearest first."""
+    group = context.parent
+    while value is None and group is not None:
+        value, group = group.params.get(str(parameter.name)), group.parent
+    return value
 
-    @click.option("--url", metavar="URL", help="Server; default: $HOTFORK_URL, $AWS_ENDPOINT_URL_LAMBDA, loopback.")
+
+def options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --output and --url, which every command that speaks to a server takes: behind its name, or before it."""
+
+    @click.option(
+        "--url",
+        metavar="URL",
+        callback=inherited,
+        help="Server; default: $HOTFORK_URL, $AWS_ENDPOINT_URL_LAMBDA, loopback.",
+    )
     @output_option
     @functools.wraps(command)
     def wrapped(**arguments: Any) -> None:
@@ -29,9 +42,24 @@ def output_option(command: Callable[..., None]) -> Callable[..., None]:
     return click.option(
         "--output",
         type=click.Choice([JSON, TABLE]),
-        envvar="HOTFORK_OUTPUT",
-        help="Default: table on a terminal, else json.",
+        callback=inherited,
+        help="Default: $HOTFORK_OUTPUT, else table on a terminal, else json.",
     )(command)
+
+
+def group_options(variable: str | None = None) -> Callable[[Callable[[], None]], Callable[..., None]]:
+    """Add --output and --url to a group: given before a command's name, they count for that command."""
+
+    def decorate(group: Callable[[], None]) -> Callable[..., None]:
+        @click.option("--url", metavar="URL", help="As with the commands.")
+        @click.option("--output", type=click.Choice([JSON, TABLE]), envvar=variable, help="As with the commands.")
+        @functools.wraps(group)
+        def wrapped(url: str | None, output: str | None) -> None:  # noqa: ARG001 - its commands inherit them
+            group()
+
+        return wrapped
+
+    return decorate
 
 
 def wants_json(chosen: str | None) -> bool:

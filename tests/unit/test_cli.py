@@ -113,6 +113,47 @@ def test_output_is_a_table_on_a_terminal_unless_chosen(monkeypatch):
     assert not outputs.wants_json("table")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--output", "table", "ls"),
+        ("ls", "--output", "table"),
+        ("--output", "json", "ls", "--output", "table"),
+    ],
+)
+def test_the_form_may_be_chosen_before_the_commands_name_or_behind_it(run, server, arguments):
+    server.answers[f"GET {FUNCTIONS}/"] = lambda_stub.ok({"Functions": []})
+    assert run(*arguments).stdout.startswith("NAME")
+
+
+def test_the_form_may_come_from_the_environment_but_what_is_typed_goes_before(run, server, monkeypatch):
+    server.answers[f"GET {FUNCTIONS}/"] = lambda_stub.ok({"Functions": []})
+    monkeypatch.setenv("HOTFORK_OUTPUT", "table")
+    assert run("ls").stdout.startswith("NAME")
+    assert run("--output", "json", "ls").stdout == "[]\n"
+    assert run("ls", "--output", "json").stdout == "[]\n"
+
+
+def test_a_group_of_commands_takes_the_form_and_the_server_too(run, server, monkeypatch):
+    server.answers["GET /_hotfork/events/letters?limit=100"] = lambda_stub.ok({"letters": [], "count": 0, "newest": 0})
+    assert run("events", "--output", "table", "list").stdout.startswith("ID")
+    monkeypatch.setenv("HOTFORK_URL", "http://127.0.0.1:1")
+    assert run("--url", server.url, "events", "--output", "json", "list").stdout == "[]\n"
+
+
+@pytest.mark.parametrize("command", ["describe", "rm", "invoke", "logs", "versions"])
+def test_an_empty_name_is_a_usage_error(run, server, command):
+    result = run(command, "")
+    assert result.exit_code == 2
+    assert "name is empty" in result.stderr
+    assert server.seen() == []
+
+
+def test_rm_deletes_nothing_where_one_name_cannot_be(run, server):
+    assert run("rm", "a", "").exit_code == 2
+    assert server.seen() == []
+
+
 def test_describe(run, server):
     answer = {
         "Configuration": {**HELLO, "Environment": {"Variables": {"A": "b"}}, "Layers": [], "Description": ""},
