@@ -1,140 +1,29 @@
 """Templates and their copies, as a function sees them from inside."""
 
-import asyncio
-import contextlib
 import os
 import signal
-import socket
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 import sandbox_rig
+import template_rig
 
 from runtime import wire
-
-FUNCTION = """
-import io, json, os, random, sys, uuid
-import snapshot_restore_py as hooks
-exec(os.environ.get("INIT", ""))
-marks = []
-pid = os.getpid()
-drawn = random.random()
-file = open("/var/task/probe.py")
-file.read(7)
-hooks.register_before_snapshot(marks.append, "before 1")
-hooks.register_before_snapshot(marks.append, "before 2")
-hooks.register_after_restore(lambda: marks.append("after " + os.environ["WHO"]))
-def handler(event, context):
-    scope = {"probe": sys.modules[__name__]}
-    try:
-        exec(event["source"], scope)
-    except BaseException as error:
-        return {"error": type(error).__name__, "errno": getattr(error, "errno", None), "trace": repr(error)}
-    return {"result": scope.get("result")}
-"""
-HOOKS = """
-before, after = [], []
-def register_before_snapshot(function, *args, **kwargs):
-    before.append((function, args, kwargs))
-    return function
-def register_after_restore(function, *args, **kwargs):
-    after.append((function, args, kwargs))
-    return function
-def get_before_snapshot():
-    return before
-def get_after_restore():
-    return after
-"""
-
-
-class Template(sandbox_rig.Worker):
-    """A template; its copies are workers."""
-
-    async def snap(self, environment=None, warm_up=None):
-        """Have it import the function; return its answer."""
-        environment = {"PATH": "/usr/bin:/bin", "WHO": "template", **(environment or {})}
-        self.send(wire.Assign("probe.handler", environment, "/var/task", "/opt", "/var/runtime", 128, "g", "s"))
-        self.send(wire.Snap(warm_up))
-        confined = await self.receive()
-        assert type(confined) is wire.Confined, (confined, self.read_log())
-        self.confined = confined
-        return await self.receive()
-
-    def order_copy(self, **changes):
-        """Order a copy; its pipes are open, its answers not read yet."""
-        rig = self.rig
-        copy = sandbox_rig.Worker(rig, next(rig.slots))
-        request, copy.requests = os.pipe()
-        copy.responses, response = os.pipe()
-        copy.log, log = os.pipe()
-        os.set_blocking(copy.log, False)
-        rig.workers.append(copy)
-        order = wire.Spawn(
-            copy.slot, 0, 0, "", {}, "request response log", {**sandbox_rig.LIMITS, **changes}, {"cgroup": "not here"}
-        )
-        socket.send_fds(self.door, [wire.encode(order)], [request, response, log])
-        for fd in (request, response, log):
-            os.close(fd)
-        return copy
-
-    async def copy(self, **environment):
-        """Return a copy that serves."""
-        copy = self.order_copy()
-        spawned, copy.pid = await self.hear()
-        assert spawned == wire.Spawned(copy.slot)
-        copy.confined = await copy.receive()
-        assert type(copy.confined) is wire.Confined, (copy.confined, copy.read_log())
-        copy.send(wire.Assign("", {"WHO": "copy", **environment}, "", "", "", 128, "g", "s"))
-        ready = await copy.receive()
-        assert type(ready) is wire.Ready, (ready, copy.read_log())
-        return copy
-
-    async def hear(self):
-        """Return what is said at the door, and the pid of who says it, as the kernel knows it."""
-        async with asyncio.timeout(sandbox_rig.DEADLINE):
-            await sandbox_rig.readable(self.door.fileno())
-        packet, ancillary, _, _ = self.door.recvmsg(wire.PACKET_LIMIT, socket.CMSG_SPACE(12))
-        ((_, _, credentials),) = ancillary
-        return wire.parse_packet(packet, wire.TEMPLATE_MESSAGES), int.from_bytes(credentials[:4], "little")
 
 
 @pytest_asyncio.fixture(scope="module", params=sandbox_rig.STRONG, loop_scope="module")
 async def rig(request):
     async with sandbox_rig.rig(sandbox_rig.public(), request.param) as one:
-        (one.code / "probe.py").write_text(FUNCTION)
-        (one.code / "snapshot_restore_py.py").write_text(HOOKS)
+        template_rig.furnish(one)
         yield one
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@contextlib.asynccontextmanager
-async def ordered(rig, **changes):
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-    plain = rig.order(door_fd=theirs.fileno(), **changes)
-    theirs.close()
-    template = Template(rig, plain.slot)
-    template.__dict__.update(plain.__dict__)
-    template.door = ours
-    with ours:
-        yield template
-        rig.spawner.kill(template.slot)
-        await template.ended()
-
-
-@contextlib.asynccontextmanager
-async def snapped(rig, environment=None, **options):
-    async with ordered(rig) as template:
-        answer = await template.snap(environment, **options)
-        assert answer == wire.Snapped("", answer.import_us), (answer, template.read_log())
-        yield template
-
-
 async def test_init_runs_once_and_copies_serve(rig):
-    async with snapped(rig) as template:
+    async with template_rig.snapped(rig) as template:
         one, other = await template.copy(WHO="one"), await template.copy(WHO="other")
         assert await one.run("result = [probe.marks, probe.pid]") == [["before 2", "before 1", "after one"], 2]
         assert await other.run("result = probe.marks") == ["before 2", "before 1", "after other"]
@@ -144,7 +33,7 @@ async def test_init_runs_once_and_copies_serve(rig):
 
 
 async def test_copies_share_nothing_that_changes(rig):
-    async with snapped(rig) as template:
+    async with template_rig.snapped(rig) as template:
         one, other = await template.copy(), await template.copy()
         for name in ("mnt", "pid", "ipc", "user"):
             source = f"import os; result = os.readlink('/proc/self/ns/{name}')"
@@ -158,7 +47,7 @@ async def test_copies_share_nothing_that_changes(rig):
 
 
 async def test_a_copy_sees_itself_alone(rig):
-    async with snapped(rig) as template:
+    async with template_rig.snapped(rig) as template:
         copy = await template.copy(WHO="copy")
         await template.copy()
         source = """
@@ -173,7 +62,7 @@ STATUS = "result = dict(line.split(':\\t') for line in open('/proc/self/status')
 
 
 async def test_a_copy_has_no_privilege_and_both_filters(rig):
-    async with snapped(rig) as template:
+    async with template_rig.snapped(rig) as template:
         copy = await template.copy()
         status = await copy.run(STATUS)
         uid, gid = (sandbox_rig.UID, sandbox_rig.UID) if rig.mode == "root" else (993, 990)
@@ -195,7 +84,9 @@ async def test_a_copy_has_no_privilege_and_both_filters(rig):
 
 
 async def test_randomness_differs_between_copies(rig):
-    async with snapped(rig, {"INIT": "import ssl, uuid, random, secrets, tempfile; ssl.RAND_bytes(8)"}) as template:
+    async with template_rig.snapped(
+        rig, {"INIT": "import ssl, uuid, random, secrets, tempfile; ssl.RAND_bytes(8)"}
+    ) as template:
         copies = [await template.copy() for _ in range(3)]
         source = """
         import random, secrets, ssl, tempfile, uuid
@@ -208,7 +99,7 @@ async def test_randomness_differs_between_copies(rig):
 
 
 async def test_a_copy_leaves_by_its_own_door(rig):
-    async with snapped(rig) as template:
+    async with template_rig.snapped(rig) as template:
         copy = await template.copy()
         os.close(copy.requests)
         copy.requests = os.open("/dev/null", os.O_WRONLY)
@@ -225,7 +116,7 @@ def status_of(pid):
 
 
 async def test_the_kernel_tells_who_the_copy_is(rig):
-    async with snapped(rig) as template:
+    async with template_rig.snapped(rig) as template:
         copy = await template.copy()
         status = status_of(copy.pid)
         assert status["NSpid"].split()[-1] == "1"
@@ -235,7 +126,7 @@ async def test_the_kernel_tells_who_the_copy_is(rig):
 
 
 async def test_killing_a_template_ends_its_copies(rig):
-    async with snapped(rig) as template:
+    async with template_rig.snapped(rig) as template:
         copy = await template.copy()
         rig.spawner.kill(template.slot)
         await template.ended()
@@ -243,7 +134,7 @@ async def test_killing_a_template_ends_its_copies(rig):
 
 
 async def test_a_template_ends_when_its_door_is_closed(rig):
-    async with snapped(rig) as template:
+    async with template_rig.snapped(rig) as template:
         template.door.close()
         assert await template.ended() == ("exit", 0)
 
@@ -275,7 +166,7 @@ async def test_a_template_ends_when_its_door_is_closed(rig):
     ],
 )
 async def test_what_is_unsafe_to_copy_is_named_and_not_copied(rig, init, reason):
-    async with ordered(rig) as template:
+    async with template_rig.ordered(rig) as template:
         answer = await template.snap({"INIT": init})
         assert type(answer) is wire.Snapped, (answer, template.read_log())
         assert reason in answer.unsafe, answer.unsafe
@@ -294,26 +185,26 @@ async def test_what_is_unsafe_to_copy_is_named_and_not_copied(rig, init, reason)
     ],
 )
 async def test_what_is_safe_to_copy_is_copied(rig, init):
-    async with snapped(rig, {"INIT": init}) as template:
+    async with template_rig.snapped(rig, {"INIT": init}) as template:
         assert await (await template.copy()).run("result = 1") == 1
 
 
 async def test_an_import_that_fails_ends_the_template(rig):
-    async with ordered(rig) as template:
+    async with template_rig.ordered(rig) as template:
         answer = await template.snap({"INIT": "raise ValueError('no')"})
         assert (type(answer), answer.error_type) == (wire.InitError, "ValueError")
         assert await template.ended() == ("exit", 1 << 8)
 
 
 async def test_a_hook_that_fails_before_the_snapshot_is_told_as_aws_does(rig):
-    async with ordered(rig) as template:
+    async with template_rig.ordered(rig) as template:
         answer = await template.snap({"INIT": "hooks.register_before_snapshot(lambda: 1 / 0)"})
         assert (type(answer), answer.error_type) == (wire.InitError, "Runtime.BeforeSnapshotError")
         assert await template.ended() == ("exit", 64 << 8)
 
 
 async def test_a_hook_that_fails_after_the_restore_is_told_as_aws_does(rig):
-    async with snapped(rig, {"INIT": "hooks.register_after_restore(lambda: 1 / 0)"}) as template:
+    async with template_rig.snapped(rig, {"INIT": "hooks.register_after_restore(lambda: 1 / 0)"}) as template:
         copy = template.order_copy()
         copy.send(wire.Assign("", {"WHO": "x"}, "", "", "", 128, "g", "s"))
         assert type(await copy.receive()) is wire.Confined
@@ -323,13 +214,13 @@ async def test_a_hook_that_fails_after_the_restore_is_told_as_aws_does(rig):
 
 async def test_a_warm_up_call_comes_before_the_snapshot(rig):
     warm_up = b'{"source": "probe.warmed = True; print(1, flush=True)"}'
-    async with snapped(rig, warm_up=warm_up) as template:
+    async with template_rig.snapped(rig, warm_up=warm_up) as template:
         assert await (await template.copy()).run("result = probe.warmed") is True
         assert b"1\n" in template.read_log()
 
 
 async def test_signals_are_what_they_are_in_a_worker(rig):
-    async with snapped(rig) as template:
+    async with template_rig.snapped(rig) as template:
         copy = await template.copy()
         plain = await rig.worker({"WHO": "plain"})
         source = (
@@ -339,6 +230,6 @@ async def test_signals_are_what_they_are_in_a_worker(rig):
 
 
 async def test_there_are_no_templates_without_namespaces():
-    async with sandbox_rig.rig(sandbox_rig.public(), "bare") as one, ordered(one) as template:
+    async with sandbox_rig.rig(sandbox_rig.public(), "bare") as one, template_rig.ordered(one) as template:
         refused = await template.receive()
         assert (type(refused), refused.step) == (wire.Refused, "order")
