@@ -18,6 +18,9 @@ hostile worker. ``Decoder`` does no I/O: bytes in, messages out.
     supervisor -> zygote   Spawn   also to a template, which then answers as a zygote does
     zygote -> supervisor   ZygoteReady | ZygoteFailed     once
                            Spawned | SpawnFailed   for each Spawn; after Spawned, one Exited
+
+Messages are not frozen, as values are elsewhere: to make a frozen one takes four times as long, and these live for as
+long as it takes to write or read them.
 """
 
 import dataclasses
@@ -47,7 +50,7 @@ class FrameTooLarge(WireError):
     """A frame announced more bytes than FRAME_LIMIT."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Assign:
     """Become this function version: set the environment, import the handler, answer Ready or InitError."""
 
@@ -66,7 +69,7 @@ class Assign:
     log_stream: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Invoke:
     """Run the handler once."""
 
@@ -85,7 +88,7 @@ class Invoke:
     """Bytes on the worker's side."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Seal:
     """Complete the sandbox of a blank: the fields of Spawn that its order could not have."""
 
@@ -96,7 +99,7 @@ class Seal:
     limits: dict[str, int]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Snap:
     """Be a template: import the handler, get ready to be copied, answer Snapped or InitError."""
 
@@ -105,7 +108,7 @@ class Snap:
     """JSON of an event that the handler is called with first; its result does not matter."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Confined:
     """The sandbox stands; ``missing`` names the controls that were skipped, with reasons."""
 
@@ -113,7 +116,7 @@ class Confined:
     missing: dict[str, str]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Refused:
     """A step of the sandbox failed; the worker exits."""
 
@@ -123,7 +126,7 @@ class Refused:
     reason: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Ready:
     """The handler is imported."""
 
@@ -132,7 +135,7 @@ class Ready:
     """How long that took, without what came before it."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class InitError:
     """The handler could not be imported; the worker exits. ``payload`` is AWS's error document."""
 
@@ -141,7 +144,7 @@ class InitError:
     payload: bytes
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Snapped:
     """The handler is imported, and copies can be forked; or ``unsafe`` says why not, and the template exits."""
 
@@ -150,7 +153,7 @@ class Snapped:
     import_us: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Response:
     """What the handler returned."""
 
@@ -160,7 +163,7 @@ class Response:
     payload: bytes
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class HandlerError:
     """What the handler raised, as AWS's error document."""
 
@@ -170,7 +173,7 @@ class HandlerError:
     payload: bytes
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Chunk:
     """A part of a streamed response."""
 
@@ -179,7 +182,7 @@ class Chunk:
     payload: bytes
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class End:
     """The end of a streamed response; ``error_type`` is empty where it ended well."""
 
@@ -189,7 +192,7 @@ class End:
     payload: bytes
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Spawn:
     """Supervisor -> zygote, with descriptors as ancillary data: fork a worker and confine it."""
 
@@ -211,7 +214,7 @@ class Spawn:
     """Controls to leave out, with reasons."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class ZygoteReady:
     """Zygote -> supervisor, once, with its pidfd as ancillary data: it serves.
 
@@ -222,7 +225,7 @@ class ZygoteReady:
     missing: dict[str, str]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class ZygoteFailed:
     """Zygote -> supervisor, once: it could not set itself up, and exits."""
 
@@ -232,7 +235,7 @@ class ZygoteFailed:
     reason: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Spawned:
     """Zygote -> supervisor, with the worker's pidfd as ancillary data."""
 
@@ -240,7 +243,7 @@ class Spawned:
     slot: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class SpawnFailed:
     """Zygote -> supervisor: no worker came of the order."""
 
@@ -251,7 +254,7 @@ class SpawnFailed:
     reason: str
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Exited:
     """Zygote -> supervisor: the worker is gone; ``status`` as waitpid(2) gives it."""
 
@@ -342,7 +345,7 @@ def parse(body: bytes | memoryview, accepted: dict[int, type]) -> Any:
     if kind is None:
         raise WireError(f"unexpected message tag {tag!r:.32}")
     shape = _SHAPES[kind]
-    if tuple(map(type, values)) not in shape.signatures:
+    if (*map(type, values),) not in shape.signatures:
         raise WireError(f"{kind.__name__} of {len(values)} fields does not have its {shape.arity} of the right types")
     for index, of in shape.maps:
         if not all(type(key) is str and type(value) is of for key, value in values[index].items()):
@@ -372,15 +375,20 @@ class Decoder:
         """Bytes of an incomplete frame."""
         return len(self._buffer)
 
+    def whole(self, data: bytes) -> Any:
+        """Return the message that ``data`` is, where it is one frame and nothing else is pending; else None.
+
+        The common case: nothing is copied, and no generator is made.
+        """
+        if not self._buffer and len(data) > LENGTH_SIZE:
+            (length,) = _LENGTH.unpack_from(data)
+            if length == len(data) - LENGTH_SIZE <= FRAME_LIMIT:
+                return parse(memoryview(data)[LENGTH_SIZE:], self._accepted)
+        return None
+
     def feed(self, data: bytes) -> Iterator[Any]:
         """Yield the messages that ``data`` completes; raise WireError on the first that is none."""
         buffer = self._buffer
-        if not buffer and len(data) > LENGTH_SIZE:
-            # The common case, one whole frame in one read, copies nothing.
-            (length,) = _LENGTH.unpack_from(data)
-            if length == len(data) - LENGTH_SIZE <= FRAME_LIMIT:
-                yield parse(memoryview(data)[LENGTH_SIZE:], self._accepted)
-                return
         buffer += data
         while len(buffer) >= LENGTH_SIZE:
             if not self._needed:
