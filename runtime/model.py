@@ -122,6 +122,21 @@ class StartKind(enum.Enum):
     PROVISIONED = "provisioned"
 
 
+class Snapshot(enum.Enum):
+    """What there is of the snapshot of a version that asks for one."""
+
+    OFF = "off"
+    """It cannot be had, though the version works."""
+    MAKING = "making"
+    REMAKING = "remaking"
+    """There was one before."""
+    READY = "ready"
+    IDLE = "idle"
+    """It was let go, and is made again when the version is called."""
+    FAILED = "failed"
+    """The function's init failed."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Phases:
     """Where the time of a cold start went, in seconds."""

@@ -145,7 +145,7 @@ class _Supervisor:
             options = context.Options(
                 interpreters=tuple(forks.runtimes),
                 account_concurrency=settings.pool.account_concurrency,
-                snapshots=lambda name, number: starts.templates.offers(functions_.version(name, number)),
+                snapshots=lambda name, number: starts.templates.state(functions_.version(name, number)),
                 source=_code_source(settings),
             )
             api = control.Api(functions_, options)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from runtime import errors
+from runtime import errors, model
 from runtime.api import validation
 from runtime.pool import report
 from runtime.registry import names, records, registry
@@ -37,6 +37,32 @@ _KEPT = ("VpcConfig", "DeadLetterConfig", "KMSKeyArn", "FileSystemConfigs", "Ten
 """Members that are stored as they came, and shown only where they were given."""
 
 _PENDING = "The function is being created."
+_SNAPSHOT = model.Snapshot
+_OPTIMIZED = {_SNAPSHOT.MAKING, _SNAPSHOT.REMAKING, _SNAPSHOT.READY, _SNAPSHOT.IDLE}
+_FAILED = "An error occurred during function initialization."
+_STATES: Mapping[model.Snapshot, Mapping[str, str]] = {
+    _SNAPSHOT.MAKING: {"State": "Pending", "StateReason": _PENDING, "StateReasonCode": "Creating"},
+    _SNAPSHOT.REMAKING: {
+        "State": "Pending",
+        "StateReason": "The function is being restored.",
+        "StateReasonCode": "Restoring",
+    },
+    _SNAPSHOT.IDLE: {
+        "State": "Inactive",
+        "StateReason": "The function is currently idle.",
+        "StateReasonCode": "Idle",
+        "LastUpdateStatus": "Successful",
+    },
+    _SNAPSHOT.FAILED: {
+        "State": "Failed",
+        "StateReason": _FAILED,
+        "StateReasonCode": "FunctionError",
+        "LastUpdateStatus": "Failed",
+        "LastUpdateStatusReason": _FAILED,
+        "LastUpdateStatusReasonCode": "FunctionError",
+    },
+}
+"""What a version with SnapStart says of itself (.../lambda/latest/dg/functions-states.html, .../snapstart.html)."""
 
 
 def of_create(name: str, request: Mapping[str, Any], interpreters: Collection[str]) -> dict[str, Any]:
@@ -147,11 +173,11 @@ def shown(
     *,
     qualifier: str | None = None,
     brief: bool = False,
-    snapshot: bool = False,
+    snapshot: model.Snapshot = model.Snapshot.OFF,
 ) -> dict[str, Any]:
     """Return a version as FunctionConfiguration; its ARN bears ``qualifier``. ``brief`` is how lists have it.
 
-    ``snapshot``: its workers start from one.
+    ``snapshot`` is what there is of the one that its workers start from.
     """
     settings = version.settings
     document: dict[str, Any] = {
@@ -162,7 +188,7 @@ def shown(
         "LastModified": version.last_modified,
         "Version": version.number,
         "RevisionId": version.revision_id,
-        "SnapStart": {**settings["SnapStart"], "OptimizationStatus": "On" if snapshot else "Off"},
+        "SnapStart": {**settings["SnapStart"], "OptimizationStatus": "On" if snapshot in _OPTIMIZED else "Off"},
     }
     for key in (
         *("Runtime", "Role", "Handler", "Description", "Timeout", "MemorySize", "TracingConfig", "PackageType"),
@@ -179,11 +205,13 @@ def shown(
         document["Layers"] = [{"Arn": layer.arn, "CodeSize": layer.code.size} for layer in version.layers]
     if not brief:
         arn = runtime_version_arn(settings["Runtime"], site)
-        document |= {"RuntimeVersionConfig": {"RuntimeVersionArn": arn}, **_state(version)}
+        document |= {"RuntimeVersionConfig": {"RuntimeVersionArn": arn}, **_state(version, snapshot)}
     return document
 
 
-def _state(version: records.VersionRecord) -> dict[str, str]:
+def _state(version: records.VersionRecord, snapshot: model.Snapshot) -> Mapping[str, str]:
+    if snapshot in _STATES:
+        return _STATES[snapshot]
     state = {"State": version.state}
     if version.state == "Pending":
         return {**state, "StateReason": _PENDING, "StateReasonCode": "Creating"}

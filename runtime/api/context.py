@@ -22,8 +22,8 @@ class Options:
     account_concurrency: int = 1000
     provisioned: Callable[[str, str], int] | None = None
     """Tells how many workers are ready for a function name and qualifier; None where none are kept ready."""
-    snapshots: Callable[[str, str], bool] | None = None
-    """Tells whether workers of a published version, which asks for that, start from a snapshot; None: never."""
+    snapshots: Callable[[str, str], model.Snapshot] = lambda _name, _number: model.Snapshot.OFF
+    """Tells what there is of the snapshot of a published version that asks for one."""
     source: sources.Source | None = None
     """Where packages named by S3 bucket and key come from; None where nowhere."""
 
@@ -45,11 +45,10 @@ class Context:
         """Return account and region."""
         return self.registry.site
 
-    def snapshot(self, version: records.VersionRecord) -> bool:
-        """Return whether workers of a version start from a snapshot."""
+    def snapshot(self, version: records.VersionRecord) -> model.Snapshot:
+        """Return what there is of the snapshot of a version."""
         asked = version.settings["SnapStart"]["ApplyOn"] == "PublishedVersions" and version.number != model.LATEST
-        tells = self.options.snapshots
-        return asked and tells is not None and tells(version.function, version.number)
+        return self.options.snapshots(version.function, version.number) if asked else model.Snapshot.OFF
 
     def function(self, request: Request) -> names.FunctionRef:
         """Return the function that a request names, with its qualifier."""

@@ -16,6 +16,9 @@ from runtime.pool import copied, forked, holding, link, packets, process
 INIT_LIMIT_S = 900.0
 """docs.aws.amazon.com/lambda/latest/dg/snapstart.html: init before a snapshot may take up to 15 minutes."""
 
+_WORDS = 2
+"""Packets of a template for each order: of a birth and of a death."""
+
 
 class State(enum.Enum):
     """Where a template is in its life."""
@@ -54,10 +57,16 @@ class Template:
         self.pid = 0
         self.bytes = 0
         """Memory that it uses itself, and that its copies share."""
+        self.failed = False
+        """Whether the function's init failed, so that there is no template."""
         self._reason = ""
         self._retired = False
         self._on_ready, self._on_end = on_ready, on_end
         self._copies: dict[int, copied.Copied] = {}
+        self.ordered = 0
+        """How many copies were ordered."""
+        self._words = 0
+        """Packets that came through its door."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._door = packets.Door(self._loop, ours, self._heard_at_door, self._door_ended)
         try:
@@ -68,7 +77,7 @@ class Template:
         self._link = link.Link(self._loop, self._process.fds, self._heard, on_log, self._pipe_ended)
         self._link.send(assign)
         self._link.send(wire.Snap(warm_up))
-        self._timer = self._loop.call_later(INIT_LIMIT_S, self.distrust, "its init took too long")
+        self._timer = self._loop.call_later(INIT_LIMIT_S, self._init_failed, "its init took too long")
 
     @property
     def copies(self) -> int:
@@ -104,6 +113,7 @@ class Template:
         """Pass an order on to the process."""
         if self.state is not State.READY:
             raise OSError(f"the template is {self.state.value}")
+        self.ordered += 1
         try:
             self._door.send(wire.encode(order), fds)
         except packets.QueueFull:
@@ -137,13 +147,17 @@ class Template:
             case wire.Snapped():
                 self.kill(link.printable(message.unsafe))
             case wire.InitError():
-                self.kill(f"its init failed: {link.printable(message.error_type)}")
+                self._init_failed(f"its init failed: {link.printable(message.error_type)}")
             case wire.Refused():
                 self.kill(f"it could not be confined: {link.printable(message.step)}: {link.printable(message.reason)}")
             case _:
                 self.distrust(f"it said {type(message).__name__} out of turn")
 
     def _heard_at_door(self, packet: bytes, sender: int) -> None:
+        self._words += 1
+        if self._words > _WORDS * self.ordered:
+            self.distrust("it says more than there is to say")
+            return
         try:
             message = wire.parse_packet(packet, wire.TEMPLATE_MESSAGES)
         except wire.WireError as error:
@@ -160,7 +174,12 @@ class Template:
             case wire.SpawnFailed():
                 copy.failed(f"{link.printable(message.step)}: {link.printable(message.reason)}")
 
+    def _init_failed(self, reason: str) -> None:
+        self.failed = True
+        self.distrust(reason)
+
     def _pipe_ended(self, reason: str) -> None:
+        self.failed = self.failed or self.state is State.MAKING
         self.distrust("it ended" if reason == link.ENDED else f"it broke the protocol: {reason}")
 
     def _door_ended(self, reason: str) -> None:
@@ -174,6 +193,7 @@ class Template:
 
     def process_exited(self, _wait_status: int) -> None:
         """Hear that it is gone."""
+        self.failed = self.failed or self.state is State.MAKING
         self._end("it ended")
 
     def process_failed(self, step: str, reason: str) -> None:

@@ -12,7 +12,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from runtime import errors, model, observer, wire
 from runtime.pool import copied, forked, holding, process, report, template
@@ -26,10 +26,18 @@ LOOK_S = 30.0
 SERVED_S = 60.0
 """A template that dies sooner is not tried again."""
 
+_MOST_COPIES = 10_000
+"""Of one template: what copies leave behind in the kernel, as by descriptors that it keeps, ends with it."""
+
 _REFUSALS = 10_000
 """Versions of which is remembered why they have no template."""
 
 _log = logging.getLogger(__name__)
+
+
+class _Refusal(NamedTuple):
+    reason: str
+    state: model.Snapshot
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +97,9 @@ class Templates:
         self._templates: dict[model.WorkerKey, template.Template] = {}
         self._living: set[template.Template] = set()
         """Those that are retired included."""
-        self._refused: OrderedDict[model.WorkerKey, str] = OrderedDict()
+        self._refused: OrderedDict[model.WorkerKey, _Refusal] = OrderedDict()
+        self._known: OrderedDict[model.WorkerKey, None] = OrderedDict()
+        """Versions that have, or had, a template."""
         self._looking: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -101,12 +111,16 @@ class Templates:
         one = self._templates.get(version.key)
         if one is None or one.state is not template.State.READY:
             return None
-        if self._clock() - one.born > self._rules.renew_s:
+        if self._clock() - one.born > self._rules.renew_s or one.ordered >= _MOST_COPIES:
             self._retire(one, "it is old")
             self.want(version)
             return None
         making = self._making
-        held = making.holdings.take(version, shared_bytes=one.bytes)
+
+        def misused(reason: str) -> None:
+            self._loop.call_soon_threadsafe(one.distrust, reason)
+
+        held = making.holdings.take(version, shared=(one.bytes, misused))
         try:
             return one.copy(next(making.numbers), held, listener, making.skip)
         except BaseException:
@@ -149,7 +163,7 @@ class Templates:
                 on_end=ended,
             )
         except (errors.WorkerLost, OSError) as error:
-            self._refuse(version, str(error), stream)
+            self._refuse(version, _Refusal(str(error), model.Snapshot.OFF), stream)
             return
         self._platform(version, stream, report.init_start(version, time.time(), stream=stream, kind="snap-start"))
         self._templates[key] = one
@@ -161,6 +175,8 @@ class Templates:
         """Let go of the templates of a function whose key ``keep`` refuses."""
         for key in [key for key in self._refused if key.function_name == function_name and not keep(key)]:
             del self._refused[key]
+        for key in [key for key in self._known if key.function_name == function_name and not keep(key)]:
+            del self._known[key]
         for key, one in list(self._templates.items()):
             if key.function_name == function_name and not keep(key):
                 self._retire(one, "its version is gone")
@@ -186,17 +202,32 @@ class Templates:
         counts["refused"] = len(self._refused)
         return counts
 
-    def offers(self, version: model.Version) -> bool:
-        """Return whether workers of a version start from a snapshot, as soon as it is made."""
-        return self.suits(version) and version.key not in self._refused
+    def state(self, version: model.Version) -> model.Snapshot:
+        """Return what there is of a template of a version that asks for one."""
+        key = version.key
+        one = self._templates.get(key)
+        if one is not None:
+            return self._state_of(one)
+        refusal = self._refused.get(key)
+        if refusal is not None:
+            return refusal.state
+        possible = self.suits(version) and self._making.has_memory()
+        return model.Snapshot.IDLE if possible else model.Snapshot.OFF
+
+    def _state_of(self, one: template.Template) -> model.Snapshot:
+        if one.state is template.State.READY:
+            return model.Snapshot.READY
+        if one.state is template.State.MAKING:
+            return model.Snapshot.REMAKING if one.version.key in self._known else model.Snapshot.MAKING
+        return model.Snapshot.FAILED if one.failed else model.Snapshot.OFF
 
     def explain(self, key: model.WorkerKey) -> str:
         """Return, in words, what there is of a template of a version."""
         one = self._templates.get(key)
         if one is not None:
             return one.state.value
-        reason = self._refused.get(key)
-        return "none" if reason is None else f"refused: {reason}"
+        refusal = self._refused.get(key)
+        return "none" if refusal is None else f"refused: {refusal.reason}"
 
     def close(self) -> None:
         """Let every template go, and with them every worker that is a copy."""
@@ -214,6 +245,9 @@ class Templates:
         self._platform(
             one.version, stream, report.init_report(one.version, time.time(), duration_s=init_s, kind="snap-start")
         )
+        self._known[one.version.key] = None
+        if len(self._known) > _REFUSALS:
+            self._known.popitem(last=False)
         while sum(each.bytes for each in self._templates.values()) > self._rules.most_bytes:
             other = self._spare(besides=one)
             if other is None:
@@ -231,17 +265,18 @@ class Templates:
             # Nobody let it go: it was not fit, or it died. One that served for a while may be made once more.
             del self._templates[one.version.key]
             if self._clock() - one.born < SERVED_S:
-                self._refuse(one.version, reason, stream)
+                self._refuse(one.version, _Refusal(reason, self._state_of(one)), stream)
             else:
                 _log.warning("%s:%s lost its snapshot: %s", one.version.function_name, one.version.version, reason)
         self._observer.log_closed(one.version, stream)
 
-    def _refuse(self, version: model.Version, reason: str, stream: str) -> None:
+    def _refuse(self, version: model.Version, refusal: _Refusal, stream: str) -> None:
         if self._closed:
             return
+        reason = refusal.reason
         _log.warning("%s:%s has no snapshot: %s", version.function_name, version.version, reason)
         self._platform(version, stream, f"SNAPSHOT_REFUSED {reason}\n".encode())
-        self._refused[version.key] = reason
+        self._refused[version.key] = refusal
         if len(self._refused) > _REFUSALS:
             self._refused.popitem(last=False)
 

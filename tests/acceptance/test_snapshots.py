@@ -1,9 +1,11 @@
 """Snapshots, as a caller sees them: SnapStart, and what cannot be copied."""
 
 import concurrent.futures
+import contextlib
 import json
 import re
 
+import botocore.exceptions
 import psutil
 import pytest
 from conftest import Server, create, until, zipped
@@ -66,18 +68,58 @@ def running(pid):
         return False
 
 
+def log(server, name):
+    events = json.loads(server.get(f"/_hotfork/logs/{name}")[1])["events"]
+    return "\n".join(event["message"] for event in events)
+
+
 def snapshots(server, state="ready"):
     return metric(server, "hotfork_snapshots", state=state)
 
 
-def publish(client, server, name, source, **options):
+def publish(client, name, source, **options):
     """Create a function with SnapStart and publish it; return the version, its snapshot being there."""
-    count = snapshots(server)
     create(client, name, source, SnapStart={"ApplyOn": "PublishedVersions"}, **options)
+    return publish_next(client, name)
+
+
+def publish_next(client, name):
+    """Publish the next version; return its number, its snapshot being there."""
     version = client.publish_version(FunctionName=name)
     assert version["SnapStart"] == {"ApplyOn": "PublishedVersions", "OptimizationStatus": "On"}
-    until(lambda: snapshots(server) > count)
+    assert (version["State"], version["StateReasonCode"]) == ("Pending", "Creating")
+    found = settled(client, name, version["Version"])
+    assert (found["State"], found["SnapStart"]) == ("Active", version["SnapStart"])
+    assert "StateReason" not in found
     return version["Version"]
+
+
+def settled(client, name, version):
+    """Wait until it is settled whether a version has a snapshot; return its configuration."""
+
+    def state():
+        found = client.get_function_configuration(FunctionName=name, Qualifier=version)
+        return None if found["State"] == "Pending" else found
+
+    return until(state)
+
+
+def unoptimized(client, name, state):
+    """Publish a version that gets no snapshot; return its number."""
+    version = client.publish_version(FunctionName=name)["Version"]
+    found = settled(client, name, version)
+    assert found["State"] == state
+    assert found["SnapStart"] == {"ApplyOn": "PublishedVersions", "OptimizationStatus": "Off"}
+    return version
+
+
+def named(server, name):
+    """Return how many of a server's processes have given themselves a name."""
+    count = 0
+    for one in psutil.Process(server.process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            count += one.name() == name
+    return count
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +135,7 @@ def client(server):
 
 
 def test_init_runs_once_and_every_worker_starts_from_there(server, client):
-    version = publish(client, server, "counting", COUNTING)
+    version = publish(client, "counting", COUNTING)
     with concurrent.futures.ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda _: call(client, "counting", version, sleep=0.3), range(8)))
     assert len({answer["init"] for answer in answers}) == 1
@@ -115,12 +157,11 @@ def test_latest_has_no_snapshot(server, client):
 
 
 def test_the_log_says_what_was_restored(server, client):
-    version = publish(client, server, "logged", "print('in init')\ndef handler(event, context):\n    print('called')")
+    version = publish(client, "logged", "print('in init')\ndef handler(event, context):\n    print('called')")
     call(client, "logged", version)
 
     def written():
-        events = json.loads(server.get("/_hotfork/logs/logged")[1])["events"]
-        text = "\n".join(event["message"] for event in events)
+        text = log(server, "logged")
         return text if "REPORT RequestId" in text else None
 
     lines = until(written)
@@ -146,20 +187,20 @@ def test_the_log_says_what_was_restored(server, client):
 )
 def test_what_cannot_be_copied_runs_all_the_same_and_says_why(server, client, init, reason):
     name = "unsafe-" + reason.split()[-1].strip("/")
-    refused = snapshots(server, "refused")
     source = f"{init}\n{COUNTING}"
     create(client, name, source, SnapStart={"ApplyOn": "PublishedVersions"})
-    version = client.publish_version(FunctionName=name)["Version"]
-    until(lambda: snapshots(server, "refused") > refused)
+    version = unoptimized(client, name, "Active")
     assert call(client, name, version)["calls"] == 1
     assert metric(server, "hotfork_cold_starts_total", function=name, kind="snapshot") == 0
+    assert re.search(f"SNAPSHOT_REFUSED .*{reason}", log(server, name))
 
 
 def test_init_that_fails_fails_as_it_would_without_a_snapshot(server, client):
     create(client, "broken", "raise ValueError('no')", SnapStart={"ApplyOn": "PublishedVersions"})
-    refused = snapshots(server, "refused")
-    version = client.publish_version(FunctionName="broken")["Version"]
-    until(lambda: snapshots(server, "refused") > refused)
+    version = unoptimized(client, "broken", "Failed")
+    found = client.get_function(FunctionName="broken", Qualifier=version)["Configuration"]
+    assert (found["StateReasonCode"], found["LastUpdateStatus"]) == ("FunctionError", "Failed")
+    assert found["StateReason"] == "An error occurred during function initialization."
     answer = client.invoke(FunctionName="broken", Qualifier=version)
     assert json.load(answer["Payload"])["errorType"] == "ValueError"
 
@@ -168,17 +209,17 @@ def test_a_hook_that_fails_after_the_restore_fails_the_call(server, client):
     source = (
         "import snapshot_restore_py as s\ns.register_after_restore(lambda: 1 / 0)\ndef handler(event, context): pass"
     )
-    version = publish(client, server, "hook", source)
+    version = publish(client, "hook", source)
     answer = client.invoke(FunctionName="hook", Qualifier=version)
     assert json.load(answer["Payload"])["errorType"] == "Runtime.AfterRestoreError"
 
 
 def test_moving_an_alias_back_has_no_cold_start(server, client):
-    first = publish(client, server, "switch", COUNTING)
+    first = publish(client, "switch", COUNTING)
     client.create_alias(FunctionName="switch", Name="live", FunctionVersion=first)
     before = call(client, "switch", "live")
     client.update_function_code(FunctionName="switch", ZipFile=zipped({"handler.py": COUNTING + "# second"}))
-    second = client.publish_version(FunctionName="switch")["Version"]
+    second = publish_next(client, "switch")
     client.update_alias(FunctionName="switch", Name="live", FunctionVersion=second)
     assert call(client, "switch", "live")["init"] != before["init"]
     client.update_alias(FunctionName="switch", Name="live", FunctionVersion=first)
@@ -186,17 +227,47 @@ def test_moving_an_alias_back_has_no_cold_start(server, client):
 
 
 def test_a_snapshot_goes_with_its_version(server, client):
-    version = publish(client, server, "going", COUNTING)
+    source = "import ctypes\nctypes.CDLL(None).prctl(15, b'going')  # PR_SET_NAME\n" + COUNTING
+    version = publish(client, "going", source)
+    assert named(server, "going") == 1
     call(client, "going", version)
-    count = snapshots(server)
+    assert named(server, "going") == 2
     client.delete_function(FunctionName="going", Qualifier=version)
-    until(lambda: snapshots(server) < count)
+    until(lambda: named(server, "going") == 0)
+
+
+@pytest.mark.parametrize("waiter", ["published_version_active", "function_active_v2"])
+def test_waiters_wait_for_the_snapshot(client, waiter):
+    name = waiter.replace("_", "-")
+    create(client, name, "import time; time.sleep(0.3)\n" + COUNTING, SnapStart={"ApplyOn": "PublishedVersions"})
+    version = client.publish_version(FunctionName=name)
+    assert version["State"] == "Pending"
+    options = {"FunctionName": name, "Qualifier": version["Version"], "WaiterConfig": {"Delay": 0.05}}
+    client.get_waiter(waiter).wait(**options)
+    assert call(client, name, version["Version"])["kind"] == "snap-start"
+    client.update_function_code(FunctionName=name, ZipFile=zipped({"handler.py": "1 / 0"}))
+    options["Qualifier"] = client.publish_version(FunctionName=name)["Version"]
+    with pytest.raises(botocore.exceptions.WaiterError, match="Failed"):
+        client.get_waiter(waiter).wait(**options)
+
+
+def test_after_a_restart_a_version_is_inactive_until_it_is_called(own):
+    server = own()
+    client = server.client()
+    version = publish(client, "again", COUNTING)
+    assert server.stop() == 0
+    client = server.start().client()
+    found = settled(client, "again", version)
+    assert (found["State"], found["StateReasonCode"]) == ("Inactive", "Idle")
+    assert found["StateReason"] == "The function is currently idle."
+    assert call(client, "again", version)["kind"] == "on-demand"
+    until(lambda: settled(client, "again", version)["State"] == "Active")
 
 
 def test_a_killed_template_takes_its_workers_and_the_function_goes_on(own):
     server = own(pool_blanks=0)
     client = server.client()
-    version = publish(client, server, "killed", COUNTING)
+    version = publish(client, "killed", COUNTING)
     call(client, "killed", version)
     for zygote in zygotes(server.process.pid):
         for process in zygote.children()[0].children():
@@ -214,9 +285,7 @@ def handler(event, context):
     product = numpy.ones((200, 200)) @ numpy.ones((200, 200))
     return {"drawn": numpy.random.random(), "product": product[0, 0]}
 """
-    version = publish(
-        client, server, "numpy", {"handler.py": source, **distribution("numpy")}, MemorySize=512, Timeout=30
-    )
+    version = publish(client, "numpy", {"handler.py": source, **distribution("numpy")}, MemorySize=512, Timeout=30)
     with concurrent.futures.ThreadPoolExecutor(3) as threads:
         answers = list(threads.map(lambda _: call(client, "numpy", version), range(3)))
     assert {answer["product"] for answer in answers} == {200.0}
@@ -252,7 +321,7 @@ def test_off_means_off(own):
 def test_nothing_of_templates_is_left_when_the_server_ends(own):
     server = own()
     client = server.client()
-    version = publish(client, server, "left", COUNTING)
+    version = publish(client, "left", COUNTING)
     call(client, "left", version)
     family = [server.process.pid, *(one.pid for one in psutil.Process(server.process.pid).children(recursive=True))]
     server.kill()
