@@ -21,7 +21,7 @@ import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from runtime.worker import kernel, landlock, rights, seccomp
+from runtime.worker import kernel, landlock, seccomp
 
 _ABSENT = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EINVAL, errno.ENOSPC, errno.EUSERS})
 """How the kernel says that it lacks a control, that we may not have it, or that its number of namespaces is used up."""
@@ -45,7 +45,7 @@ def enter(folder: Path, limits: Mapping[int, int]) -> Path:
     exits as the child does. Raises OSError.
     """
     for limit, value in limits.items():
-        rights.hold_to(limit, value)
+        kernel.hold_to(limit, value)
     place = folder
     if _had(_leave_namespaces):
         _become_child()

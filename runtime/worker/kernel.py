@@ -9,6 +9,7 @@ import ctypes
 import errno
 import os
 import platform
+import resource
 import struct
 from collections.abc import Mapping
 
@@ -281,6 +282,15 @@ def prctl(option: int, argument: int = 0) -> None:
 def close_from(fd: int) -> None:
     """Close every descriptor from ``fd`` on."""
     _call("close_range", fd, 0xFFFFFFFF, 0)
+
+
+def hold_to(limit: int, value: int) -> None:
+    """Set a resource limit (resource.RLIMIT_*) for good; a lower one that we were given and may not raise stays."""
+    try:
+        resource.setrlimit(limit, (value, value))
+    except ValueError:  # getrlimit(2): EPERM
+        _, lower = resource.getrlimit(limit)
+        resource.setrlimit(limit, (lower, lower))
 
 
 def drop_capabilities() -> None:

@@ -52,16 +52,7 @@ def limits(job: Job) -> None:
     # program, which ignores the limit otherwise: core(5).
     for name, value in {**job.order.limits, "CORE": 1}.items():
         if name.isupper():
-            hold_to(getattr(resource, f"RLIMIT_{name}"), value)
-
-
-def hold_to(limit: int, value: int) -> None:
-    """Set a resource limit (resource.RLIMIT_*) for good; a lower one that we were given and may not raise stays."""
-    try:
-        resource.setrlimit(limit, (value, value))
-    except ValueError:  # getrlimit(2): EPERM
-        _, lower = resource.getrlimit(limit)
-        resource.setrlimit(limit, (lower, lower))
+            kernel.hold_to(getattr(resource, f"RLIMIT_{name}"), value)
 
 
 def identity(job: Job) -> None:
