@@ -20,6 +20,11 @@ STATUS_GRACE_S = 0.05
 BIRTH_LIMIT_S = 1.0
 """How long a copy that is to be killed may take to be born; after that its template is killed."""
 
+_CAPABILITIES = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
+_FAMILY = 64
+"""Processes that a copy may have started by the time its sandbox stands."""
+_FILTERS = 2
+"""System call filters of a copy: its template's, and a worker's."""
 _MB = 1024 * 1024
 
 
@@ -37,6 +42,9 @@ class Parent(Protocol):
 
     def distrust(self, reason: str) -> None:
         """Let go of the template with all its copies."""
+
+    def listen(self) -> None:
+        """Hear now what was said at its door."""
 
 
 class Copied:
@@ -142,6 +150,26 @@ class Copied:
 
     # process.Process
 
+    def flaw(self) -> str:
+        """Return what it lacks: its code ran before its sandbox stood, so that its word is worth nothing."""
+        if self._pidfd < 0:
+            self._parent.listen()  # what it said first, at another door than this
+        if self._pidfd < 0:
+            return "a copy did not say who it is"
+        pid = holding.pid_of(self._pidfd)
+        filters = 0 if "seccomp" in self._skip else _FILTERS
+        try:
+            for one in _family(pid):
+                flaw = _flaw(one, filters)
+                if flaw:
+                    return flaw
+                # A second look: the kernel lists a process that is just being forked here sooner than there.
+                if not (self._held.group.holds(one) or self._held.group.holds(one)):
+                    return "a copy is not in its cgroup"
+        except (OSError, KeyError):
+            return "a copy is gone"
+        return ""
+
     def kill(self) -> None:
         """Kill it and everything it started: the process is pid 1 of its namespace."""
         self.doomed = True
@@ -205,6 +233,30 @@ def _is_copy(pid: int, template: int) -> bool:
         return own["NSpid"].split()[-1] == "1" and _status(int(own["PPid"]))["PPid"] == str(template)
     except (OSError, KeyError):
         return False
+
+
+def _family(pid: int) -> list[int]:
+    """Return a process and what it started; raise OSError where that are too many to be well."""
+    family = [pid]
+    for one in family:
+        try:
+            family += map(int, Path(f"/proc/{one}/task/{one}/children").read_text().split())
+        except FileNotFoundError:
+            continue  # gone, or a kernel without CONFIG_PROC_CHILDREN
+        if len(family) > _FAMILY:
+            raise OSError("too many processes")
+    return family
+
+
+def _flaw(pid: int, filters: int) -> str:
+    """Return what a process of a copy lacks; of ``filters`` of system calls it must have so many."""
+    status = _status(pid)
+    held = [name for name in _CAPABILITIES if int(status[name], 16)]
+    if held:
+        return f"a copy has capabilities: {', '.join(held)}"
+    if status["NoNewPrivs"] != "1" or int(status.get("Seccomp_filters", filters)) < filters:
+        return "a copy did not seal itself"
+    return ""
 
 
 def _status(pid: int) -> dict[str, str]:

@@ -56,14 +56,15 @@ class Holdings:
         self._recycled.set()
         self._closing = False
 
-    def take(self, version: model.Version, *, shared_bytes: int | None = None) -> "Holding":
+    def take(self, version: model.Version, *, shared: tuple[int, Callable[[str], None]] | None = None) -> "Holding":
         """Return what one worker of a version is to hold, but for its /tmp; raise WorkerLost or OSError without it.
 
-        ``shared_bytes``: it is for a copy of a template, whose memory of that size it shares, and whose network.
+        ``shared``: it is for a copy of a template, whose memory of that size it shares, and whose network; and what is
+        called, from a thread, where the template holds on to it when it is given back.
         """
         holding = self.take_blank(version.memory_mb, version.ephemeral_storage_mb)
-        if shared_bytes is not None:
-            holding.share(shared_bytes)
+        if shared is not None:
+            holding.share(*shared)
         try:
             holding.adopt(version)
         except BaseException:
@@ -91,9 +92,9 @@ class Holdings:
     def give_back(self, holding: "Holding") -> None:
         """Take back what a dead worker held; what takes time is done in threads."""
         sources = self.sources
-        sources.groups.release(holding.group, spent=holding.shares)
+        sources.groups.release(holding.group, spent=holding.on_misuse)
         if holding.image is not None and sources.images is not None:
-            sources.images.discard(holding.image)
+            sources.images.discard(holding.image, holding.on_misuse)
         if holding.folder is not None:
             self._spawn_task(_remove(holding.folder))
         if holding.function_name is not None:
@@ -138,7 +139,7 @@ class Holding:
 
     __slots__ = (
         *("_door", "_memory_mb", "_owner", "_pid", "_pidfd", "_shared_bytes", "_tmpfs_mb"),
-        *("folder", "function_name", "group", "image", "netns_fd", "shares", "tmp_mb", "uid"),
+        *("folder", "function_name", "group", "image", "netns_fd", "on_misuse", "tmp_mb", "uid"),
     )
 
     def __init__(self, owner: Holdings, group: cgroups.Group, memory_mb: int, tmp_mb: int) -> None:
@@ -148,8 +149,8 @@ class Holding:
         self._memory_mb = memory_mb
         self._tmpfs_mb = 0
         self._shared_bytes = 0
-        self.shares = False
-        """Whether it is for a copy of a template."""
+        self.on_misuse: Callable[[str], None] | None = None
+        """Of a copy of a template, whose code has its descriptors: called, from a thread, where it keeps them."""
         self.tmp_mb = tmp_mb
         self.uid = 0
         self.function_name: str | None = None
@@ -160,9 +161,9 @@ class Holding:
         self.netns_fd: int | None = None
         self._door: socket.socket | None = None
 
-    def share(self, shared_bytes: int) -> None:
+    def share(self, shared_bytes: int, on_misuse: Callable[[str], None]) -> None:
         """Make it a copy's: memory that it shares with its template is not its own once more."""
-        self.shares = True
+        self.on_misuse = on_misuse
         self._shared_bytes = shared_bytes
         self._limit()
 
@@ -186,7 +187,7 @@ class Holding:
             self.netns_fd, self._door = netns_fd, door
             self._get_tmp(then)
 
-        if self.shares:
+        if self.on_misuse is not None:
             self._get_tmp(then)
         else:
             self._owner.sources.network.take(use)

@@ -20,6 +20,7 @@ import os
 import struct
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 from runtime.pool import kernel
@@ -34,6 +35,9 @@ _MKFS = (
 )
 _OPTIONS: dict[str, str | None] = {"nobarrier": None, "noinit_itable": None}
 
+_LETTING_GO = 20
+_LETTING_GO_S = 0.02
+"""How often, and how far apart, is looked whether a loop device let go of its file: unmounting may take a moment."""
 _REMOVED_FILES = 10_000
 _REMOVED_DEPTH = 16
 """What a hostile tree may cost us; the rest is written out, and then freed."""
@@ -97,6 +101,8 @@ class Image:
     """The mount (O_PATH), for move_mount(2). Stays ours: the file system lives until ``destroy``."""
     file: int
     """The file behind it."""
+    device: str
+    """Name of the loop device, for as long as the file system lives."""
 
     def disk_bytes(self) -> int:
         """Return how much of the disk it takes now."""
@@ -109,7 +115,8 @@ def make(loops: Loops, folder: Path, template: Template) -> Image:
     try:
         for offset, content in template.extents:
             os.pwrite(file, content, offset)
-        return Image(size_mb=template.size_mb, fd=_mount(loops, file), file=file)
+        fd, device = _mount(loops, file)
+        return Image(size_mb=template.size_mb, fd=fd, file=file, device=device)
     except BaseException:
         os.close(file)
         raise
@@ -117,11 +124,38 @@ def make(loops: Loops, folder: Path, template: Template) -> Image:
 
 def destroy(image: Image) -> None:
     """Unmount a file system, throwing away what was not written yet, and free its disk."""
+    _unmount(image)
+    os.close(image.file)
+
+
+def destroy_surely(image: Image) -> bool:
+    """Destroy an image whose mount others may hold; return whether it is gone. Takes longer."""
+    _unmount(image)
+    try:
+        return not _is_attached(image)
+    finally:
+        os.close(image.file)
+
+
+def _unmount(image: Image) -> None:
     # Only spares the disk writes; the image goes anyway. A function may have left folders deeper than Python recurses.
     with contextlib.suppress(OSError, RecursionError):
         _remove_files(image.fd)
     os.close(image.fd)
-    os.close(image.file)
+
+
+def _is_attached(image: Image) -> bool:
+    """Return whether the file is still behind its loop device, which lets go of it at its last use."""
+    for _ in range(_LETTING_GO):
+        try:
+            backing = Path(f"/sys/block/{image.device}/loop/backing_file").read_text()
+        except OSError:
+            return False
+        # A file without a name is shown by the number of its inode.
+        if f"#{os.fstat(image.file).st_ino} " not in backing:
+            return False
+        time.sleep(_LETTING_GO_S)
+    return True
 
 
 def _remove_files(mount: int) -> None:
@@ -168,17 +202,19 @@ def _format(file: int) -> None:
         raise OSError(errno.EIO, f"mkfs.ext4: {error.stderr.decode(errors='replace').strip()}") from error
 
 
-def _mount(loops: Loops, file: int) -> int:
+def _mount(loops: Loops, file: int) -> tuple[int, str]:
+    """Return a descriptor of the mount, and the name of its device."""
     path, device = loops.attach(file)
     try:
-        return kernel.new_filesystem("ext4", {"source": str(path), **_OPTIONS}, kernel.NOSUID | kernel.NODEV)
+        options = {"source": str(path), **_OPTIONS}
+        return kernel.new_filesystem("ext4", options, kernel.NOSUID | kernel.NODEV), path.name
     finally:
         os.close(device)
 
 
 def _settle(loops: Loops, file: int) -> int:
     """Make a fresh file system look like a /tmp; return how many bytes it offers."""
-    mount = _mount(loops, file)
+    mount, _ = _mount(loops, file)
     try:
         folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=mount)
         try:

@@ -32,6 +32,8 @@ class PacketSocket:
     """One end of the socket, which it owns."""
 
     _ancillary = _ANCILLARY
+    _most = 1 << 30
+    """Packets that are read in one turn of the loop."""
 
     def __init__(
         self,
@@ -72,8 +74,10 @@ class PacketSocket:
         self._loop.add_writer(self._socket, self._flush)
 
     def read(self) -> None:
-        """Hand over every packet that is there."""
-        while not self.closed:
+        """Hand over the packets that are there."""
+        for _ in range(self._most):
+            if self.closed:
+                return
             try:
                 packet, ancillary, flags, _ = self._socket.recvmsg(
                     wire.PACKET_LIMIT, self._ancillary, socket.MSG_CMSG_CLOEXEC
@@ -141,6 +145,8 @@ class Door(PacketSocket):
 
     # Room for that and nothing else: descriptors that are sent are closed by the kernel, and the packet is refused.
     _ancillary = socket.CMSG_SPACE(_CREDENTIALS.size)
+    # Who sends faster than we read would otherwise never let go of the loop.
+    _most = 16
 
     def __init__(
         self,

@@ -34,6 +34,9 @@ class Process(Protocol):
     missing: dict[str, str]
     """Controls of the sandbox that this machine cannot give, with reasons."""
 
+    def flaw(self) -> str:
+        """Return what it lacks, seen from outside, that says its sandbox stands; "" where it lacks nothing."""
+
     def kill(self) -> None:
         """Kill it and everything it started; harmless when it is gone."""
 

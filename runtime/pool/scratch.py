@@ -53,6 +53,8 @@ class Store:
         self._makers = concurrent.futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="scratch")
         # Apart, because freeing disk may wait for the disk.
         self._breakers = concurrent.futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="scratch-end")
+        # Apart again: it waits for others.
+        self._suspects = concurrent.futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="scratch-copies")
         self._spares: dict[int, spares.Spares[loop_image.Image]] = {}
         self._of(DEFAULT_MB, ready).fill()
 
@@ -83,10 +85,16 @@ class Store:
 
         self._of(size_mb).take(hand_over)
 
-    def discard(self, image: loop_image.Image) -> None:
-        """Destroy an image whose worker is gone, in a thread."""
+    def discard(self, image: loop_image.Image, spent: Callable[[str], None] | None = None) -> None:
+        """Destroy an image whose worker is gone, in a thread.
+
+        Where others may hold its mount, ``spent`` is told so, from the thread, should they go on doing it.
+        """
         self._living -= 1
-        self._of(image.size_mb).discard(image)
+        if spent is None:
+            self._of(image.size_mb).discard(image)
+        else:
+            self._suspects.submit(_destroy_surely, image, spent)
 
     def close(self) -> None:
         """Destroy what was made ahead and give the loop devices back; images in use go when they are discarded."""
@@ -94,6 +102,7 @@ class Store:
             one.close()
         self._makers.shutdown(wait=True)
         self._breakers.shutdown(wait=True)
+        self._suspects.shutdown(wait=True)
         self._loops.close()
 
     def _of(self, size_mb: int, ready: int = 0) -> spares.Spares[loop_image.Image]:
@@ -118,3 +127,8 @@ class Store:
     def _free_bytes(self) -> int:
         statistics = os.statvfs(self._folder)
         return statistics.f_bavail * statistics.f_frsize
+
+
+def _destroy_surely(image: loop_image.Image, spent: Callable[[str], None]) -> None:
+    if not loop_image.destroy_surely(image):
+        spent("it holds on to the /tmp of a copy that is gone")

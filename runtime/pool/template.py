@@ -130,6 +130,10 @@ class Template:
         if self.state is not State.ENDED:
             self.kill(reason)
 
+    def listen(self) -> None:
+        """Hear now what was said at its door."""
+        self._door.read()
+
     # What it says
 
     def _heard(self, message: Any) -> None:

@@ -298,6 +298,10 @@ class Worker:
             self._link.pause()
 
     def _initialising(self, confined: wire.Confined) -> None:
+        flaw = self._process.flaw()
+        if flaw:
+            self._refused("snapshot", flaw)
+            return
         self._sealed = True
         self._confined = self._around.clock()
         self._process.missing.update(confined.missing)

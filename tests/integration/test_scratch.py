@@ -232,7 +232,10 @@ async def test_what_is_written_to_it_is_not_charged_to_the_function_until_it_die
     assert group.oom_kills() == 0
     # The control: on a tmpfs the same function is killed.
     memory = loop_image.Image(
-        size_mb=512, fd=kernel.new_filesystem("tmpfs", {"size": "512m"}, kernel.NODEV), file=os.open("/", os.O_RDONLY)
+        size_mb=512,
+        fd=kernel.new_filesystem("tmpfs", {"size": "512m"}, kernel.NODEV),
+        file=os.open("/", os.O_RDONLY),
+        device="",
     )
     assert written_in_a_group(group, memory) == -signal.SIGKILL
     assert group.oom_kills() == 1

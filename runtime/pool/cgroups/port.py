@@ -2,7 +2,7 @@
 
 import dataclasses
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from runtime import errors
@@ -99,6 +99,9 @@ class Group(Protocol):
     def thaw(self) -> None:
         """Undo ``freeze``."""
 
+    def holds(self, pid: int) -> bool:
+        """Return whether a process, by its pid here, is in it; True where that means nothing."""
+
     def kill(self) -> bool:
         """Kill every process of the worker; False: this kind cannot.
 
@@ -117,10 +120,12 @@ class Backend(Protocol):
     def acquire(self, limits: Limits) -> Group:
         """Return an empty group with limits set, unthrottled."""
 
-    def release(self, group: Group, *, spent: bool = False) -> None:
+    def release(self, group: Group, *, spent: Callable[[str], None] | None = None) -> None:
         """Take back a group whose worker was killed; it is used again once it is empty, unless it is ``spent``.
 
-        So is one whose descriptors a function's code has had in its hands: it could join a group by them for ever.
+        So is one whose descriptors a function's code has had in its hands, by which it could join the group for ever:
+        that is kept empty until it is gone, and ``spent`` is told, from a thread, what is wrong where somebody stays in
+        it, or leaves memory behind.
         """
 
     def recycle(self, spare: int) -> int:

@@ -10,7 +10,7 @@ Three things stand in for the memory limit, none of them exact:
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import psutil
 
@@ -113,6 +113,10 @@ class Group:
     def thaw(self) -> None:
         """Do nothing."""
 
+    def holds(self, pid: int) -> bool:  # noqa: ARG002 - the port's
+        """Return True: there is nothing to be in."""
+        return True
+
     def kill(self) -> bool:
         """Return False: the pid namespace, or the process group, is all there is."""
         return False
@@ -133,7 +137,7 @@ class Backend:
         """Return a group that limits nothing by itself."""
         return Group(f"{next(self._numbers):06d}", limits)
 
-    def release(self, group: port.Group, *, spent: bool = False) -> None:
+    def release(self, group: port.Group, *, spent: Callable[[str], None] | None = None) -> None:
         """Do nothing."""
 
     def recycle(self, spare: int) -> int:  # noqa: ARG002 - the port's

@@ -22,6 +22,11 @@ from runtime.pool.cgroups import place, port
 
 _PATIENCE_S = 1.0
 """How long killed processes may take to be gone."""
+_LEFT_BYTES = 8 << 20
+"""Memory in an empty group that is no sign of anything: the kernel's own, and counters that lag behind."""
+_SUSPICIOUS_ROUNDS = 50
+_LAST_ROUND = 500
+"""Attempts to empty a group that others can join: after which they are suspected, after which it is let go."""
 
 
 class Kept(port.Group, Protocol):
@@ -35,6 +40,9 @@ class Kept(port.Group, Protocol):
 
     def kill_members(self) -> None:
         """Kill every process in it."""
+
+    def held_bytes(self) -> int:
+        """Return the memory charged to it that is no cache of files: of an empty group, what others hold."""
 
     def remove(self) -> None:
         """Close its files and remove its directories."""
@@ -58,7 +66,9 @@ class Stock:
         self._clean: collections.deque[Kept] = collections.deque()
         self._used: collections.deque[Kept] = collections.deque()
         self._busy: dict[str, Kept] = {}
-        self._spent: set[str] = set()
+        self._spent: dict[str, Callable[[str], None]] = {}
+        self._rounds: dict[str, int] = {}
+        """How often those of the spent were found not to be clean."""
         self._recycling = threading.Lock()
 
     def acquire(self, limits: port.Limits) -> Kept:
@@ -75,10 +85,10 @@ class Stock:
         self._busy[group.name] = group
         return group
 
-    def release(self, group: port.Group, *, spent: bool = False) -> None:
+    def release(self, group: port.Group, *, spent: Callable[[str], None] | None = None) -> None:
         """Take back a group whose worker was killed."""
-        if spent:
-            self._spent.add(group.name)
+        if spent is not None:
+            self._spent[group.name] = spent
         self._used.append(self._busy.pop(group.name))
 
     def recycle(self, spare: int) -> int:
@@ -87,13 +97,18 @@ class Stock:
             held = 0
             for _ in range(len(self._used)):
                 group = self._used.popleft()
-                if not group.empty():
+                spent = self._spent.get(group.name)
+                if spent is not None and not self._bury(group, spent):
                     held += 1
                     self._used.append(group)
-                elif len(self._clean) < spare and group.name not in self._spent and group.clean():
+                elif spent is not None:
+                    continue
+                elif not group.empty():
+                    held += 1
+                    self._used.append(group)
+                elif len(self._clean) < spare and group.clean():
                     self._clean.append(group)
                 else:
-                    self._spent.discard(group.name)
                     group.remove()
             while len(self._clean) < spare:
                 self._clean.append(self._new())
@@ -117,6 +132,29 @@ class Stock:
         for parent in dict.fromkeys(self.parents.values()):
             with contextlib.suppress(FileNotFoundError):
                 parent.rmdir()
+
+    def _bury(self, group: Kept, spent: Callable[[str], None]) -> bool:
+        """Remove a group that others can join, once nobody is in it and no memory; return whether that is done.
+
+        Memory would otherwise go on to be charged to the parent, which has no limit.
+        """
+        rounds = self._rounds[group.name] = self._rounds.get(group.name, 0) + 1
+        if rounds in (_SUSPICIOUS_ROUNDS, _LAST_ROUND):
+            spent("it holds on to the cgroup of a copy that is gone")
+        if not group.empty():
+            group.kill_members()
+            return False
+        try:
+            if group.held_bytes() > _LEFT_BYTES and rounds < _LAST_ROUND:
+                group.clean()
+                return False
+            group.remove()
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            return False  # somebody came back
+        del self._spent[group.name], self._rounds[group.name]
+        return True
 
     def _new(self) -> Kept:
         name = f"{next(self._numbers):06d}"

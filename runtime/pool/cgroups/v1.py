@@ -126,6 +126,11 @@ class Group:
         for pid in stock.members(self._directories["memory"]):
             _signal(pid, signal.SIGCONT)
 
+    def holds(self, pid: int) -> bool:
+        """Return whether a process is in it, with every thread, in every hierarchy."""
+        threads = {name.encode() for name in os.listdir(f"/proc/{pid}/task")}  # noqa: PTH208 - a Path each is waste
+        return all(threads <= set(stock.read(f"{path}/tasks").split()) for path in self._paths)
+
     def kill(self) -> bool:
         """Return False: SIGKILL by pidfd is all there is, and a stopped process dies of it."""
         return False
@@ -153,6 +158,11 @@ class Group:
         for path in self._paths:
             for pid in stock.members(path):
                 _signal(pid, signal.SIGKILL)
+
+    def held_bytes(self) -> int:
+        """Return the memory charged to it that is no cache of files."""
+        statistics = stock.read(self._path("memory", "memory.stat"))
+        return self.memory_bytes() - stock.count(statistics, b"cache") + stock.count(statistics, b"shmem")
 
     def remove(self) -> None:
         """Close its files and remove its directories; they must be empty."""

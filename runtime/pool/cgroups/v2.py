@@ -103,6 +103,10 @@ class Group:
         """Undo ``freeze``."""
         self._fill("cgroup.freeze", b"0")
 
+    def holds(self, pid: int) -> bool:
+        """Return whether a process is in it."""
+        return pid in stock.members(self.directory)
+
     def kill(self) -> bool:
         """Kill every process in it, frozen or not; False before Linux 5.14."""
         return self._fill("cgroup.kill", b"1")
@@ -135,6 +139,11 @@ class Group:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
             self.thaw()
+
+    def held_bytes(self) -> int:
+        """Return the memory charged to it that is no cache of files; 0 without the controller."""
+        statistics = self._text("memory.stat")
+        return self.memory_bytes() - stock.count(statistics, b"file") + stock.count(statistics, b"shmem")
 
     def remove(self) -> None:
         """Close its files and remove its directory; it must be empty."""

@@ -44,6 +44,9 @@ class Actor:
 
     # the process port
 
+    def flaw(self):
+        return ""
+
     def kill(self):
         self.killed = True
 
