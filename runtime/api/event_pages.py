@@ -13,6 +13,8 @@ from runtime.invoke.queue import letters
 ROOT = "/_hotfork/events"
 LIMIT = 1000
 """Letters in one reply."""
+HIGHEST = (1 << 63) - 1
+"""Number of a row in SQLite."""
 
 
 class EventPages:
@@ -43,9 +45,7 @@ class EventPages:
         return front.as_json({"letters": shown, "count": count, "newest": newest})
 
     async def _show(self, number: str, _query: Mapping[str, str], _accept: str) -> front.Reply:
-        if not (number.isascii() and number.isdigit()):
-            raise errors.InvalidParameterValue(f"{number} is not the number of a dead letter.")
-        found = await self._letters.get(int(number))
+        found = await self._letters.get(_number({"id": number}, "id", 0))
         return front.as_json(document(found.letter.id, found.ending, found.letter.body))
 
     async def _redrive(self, body: bytes) -> front.Reply:
@@ -94,9 +94,9 @@ def _filter(given: Mapping[str, Any]) -> letters.Filter:
     if number:
         return letters.Filter(after=number - 1, until=number)
     return letters.Filter(
-        function=given.get("function") or None,
-        condition=given.get("condition") or None,
-        error_type=given.get("error") or None,
+        function=_text(given, "function"),
+        condition=_text(given, "condition"),
+        error_type=_text(given, "error"),
         since=_number(given, "since", 0) or None,
         after=_number(given, "after", 0),
         until=_number(given, "until", 0) or None,
@@ -106,11 +106,18 @@ def _filter(given: Mapping[str, Any]) -> letters.Filter:
 def _number(given: Mapping[str, Any], key: str, default: int) -> int:
     try:
         number = int(given.get(key) or default)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = -1
-    if number < 0:
+    if not 0 <= number <= HIGHEST:
         raise errors.InvalidParameterValue(f"{key} is not a number: {given[key]!r}")
     return number
+
+
+def _text(given: Mapping[str, Any], key: str) -> str | None:
+    text = given.get(key) or None
+    if not isinstance(text, str | None) or (text and "\ud800" <= max(text) <= "\udfff"):
+        raise errors.InvalidParameterValue(f"{key} is not a text: {text!r}")
+    return text
 
 
 def _document(body: bytes) -> dict[str, Any]:

@@ -78,11 +78,13 @@ def list_(limit: int, url: str | None, output: str | None, **filters: Any) -> No
     client = clients.Client(url)
     found: list[dict[str, Any]] = []
     before: dict[str, Any] = {}
+    count = None
     while len(found) < limit:
         asked = min(limit - len(found), 1000)
-        page = client.call("GET", _path(filters, limit=asked, **before))["letters"]
-        found += page
-        if len(page) < asked:
+        page = client.call("GET", _path(filters, limit=asked, **before))
+        count = page["count"] if count is None else count
+        found += page["letters"]
+        if len(page["letters"]) < asked:
             break
         before = {"before": found[-1]["id"]}
     if outputs.wants_json(output):
@@ -98,6 +100,8 @@ def list_(limit: int, url: str | None, output: str | None, **filters: Any) -> No
         "size": "SIZE",
     }
     outputs.show_table(rows, columns)
+    if count and count > len(found):
+        click.echo(f"{len(found)} of {count:,}: --limit shows more", err=True)
 
 
 @events.command()
@@ -139,6 +143,7 @@ def redrive(
     count, newest = _count(client, filters, numbers)
     started = time.monotonic()
     done = 0
+    gone: set[int] = set()
     bar: Any
     with click.progressbar(
         length=count,
@@ -152,12 +157,12 @@ def redrive(
             document = {"until": newest, **one}
             while moved := client.call("POST", f"{ROOT}/redrive", {**document, "limit": _batch(rate)})["redriven"]:
                 done += len(moved)
+                gone.update(moved if numbers else ())
                 bar.update(len(moved))
                 if rate is not None:
                     time.sleep(max(0.0, started + done / rate - time.monotonic()))
     _conclude("Redriven", done, time.monotonic() - started, output)
-    if numbers and done < len(set(numbers)):
-        raise click.UsageError(f"only {done} of {len(set(numbers))} dead letters exist")
+    _demand_all(numbers, gone)
 
 
 @events.command()
@@ -172,13 +177,21 @@ def purge(numbers: tuple[int, ...], everything: bool, url: str | None, output: s
     _, newest = _count(client, filters, numbers)
     started = time.monotonic()
     documents = [{"id": number} for number in numbers] or [{**_given(filters), "until": newest}]
-    done = sum(client.call("POST", f"{ROOT}/purge", one, timeout_s=600)["purged"] for one in documents)
-    _conclude("Purged", done, time.monotonic() - started, output)
+    purged = [client.call("POST", f"{ROOT}/purge", one, timeout_s=600)["purged"] for one in documents]
+    _conclude("Purged", sum(purged), time.monotonic() - started, output)
+    _demand_all(numbers, {number for number, count in zip(numbers, purged, strict=False) if count})
 
 
 def _demand_choice(numbers: tuple[int, ...], filters: dict[str, Any], *, everything: bool) -> None:
     if sum((bool(numbers), bool(_given(filters)), everything)) != 1:
         raise click.UsageError("choose dead letters by their numbers, by options, or --all of them")
+
+
+def _demand_all(numbers: tuple[int, ...], gone: set[int]) -> None:
+    """Raise Refused where one that was named is not there."""
+    missing = [str(number) for number in dict.fromkeys(numbers) if number not in gone]
+    if missing:
+        raise clients.Refused(404, "ResourceNotFoundException", f"There is no dead letter {', '.join(missing)}.")
 
 
 def _given(filters: dict[str, Any]) -> dict[str, Any]:

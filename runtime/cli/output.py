@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import click
 
 JSON = "json"
 TABLE = "table"
+_UNUSUAL = re.compile(r"[^\n\x20-\x7e]")
 
 
 def inherited(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -68,8 +70,9 @@ def wants_json(chosen: str | None) -> bool:
 
 
 def show_json(document: Any) -> None:
-    """Print a document, indented."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    """Print a document, indented. What no terminal should get, or no encoding has, is escaped: JSON allows it."""
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    click.echo(_UNUSUAL.sub(lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], text))
 
 
 def show_done(document: Any, line: str, output: str | None) -> None:
@@ -125,4 +128,5 @@ def size(count: int) -> str:
 def _text(value: Any) -> str:
     if value is None:
         return "-"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return printable(text).replace("\n", "\\n")

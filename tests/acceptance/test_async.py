@@ -325,6 +325,8 @@ def test_the_command_line_shows_redrives_and_purges(tmp_path):
     shown = json.loads(hotfork(one, "show", str(first)))
     assert shown["requestId"] in ids
     hotfork(one, "show", "999999", check=2)
+    hotfork(one, "show", str(1 << 64), check=2)
+    hotfork(one, "purge", "999999", check=2)
 
     # What runs well now is gone; what fails again comes back, and is not redriven for ever.
     client.update_function_code(

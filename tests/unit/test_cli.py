@@ -246,6 +246,50 @@ def test_a_function_cannot_rule_the_terminal():
     assert outputs.printable("\x1b]0;title\x07 \x9b2J ü 🙂\t.") == "\\x1b]0;title\\x07 \\x9b2J ü 🙂\t."
 
 
+@pytest.mark.parametrize("form", ["json", "table"])
+def test_nor_by_what_is_kept_of_it(run, server, form):
+    evil = "\x1b[2J\x9b31m\u202e\ud800\nünï 🙂"
+    letter = {"id": 1, "function": "f", "ended": "now", "condition": "c", "error_type": evil, "size": 1}
+    server.answers["GET /_hotfork/events/letters?limit=100"] = lambda_stub.ok({"letters": [letter], "count": 1})
+    tries = [{"at": "then", "durationSeconds": 1.0, "errorType": evil, "errorMessage": evil}]
+    shown = {"id": 1, "errorMessage": evil, "payload": evil, "response": evil, "log": evil, "tries": tries}
+    server.answers["GET /_hotfork/events/letters/1"] = lambda_stub.ok(shown)
+    server.answers[f"GET {FUNCTIONS}/f"] = lambda_stub.ok({"Configuration": {"Description": evil}})
+    kept = {
+        ("events", "list"): lambda document: document[0]["error_type"],
+        ("events", "show", "1"): lambda document: document["log"],
+        ("describe", "f"): lambda document: document["Configuration"]["Description"],
+    }
+    for arguments, field in kept.items():
+        result = run(*arguments, "--output", form)
+        assert result.exit_code == 0
+        assert not set(result.stdout) & set("\x1b\x9b\u202e\ud800")
+        assert "ünï 🙂" in result.stdout
+        assert form == "table" or field(json.loads(result.stdout)) == evil
+
+
+def test_dead_letters_beyond_the_limit_are_told(run, server):
+    letter = {"id": 1, "function": "f", "ended": "now", "condition": "c", "error_type": "e", "size": 1}
+    server.answers["GET /_hotfork/events/letters?limit=1"] = lambda_stub.ok({"letters": [letter], "count": 2000})
+    assert run("events", "list", "--limit", "1", "--output", "table").stderr == "1 of 2,000: --limit shows more\n"
+
+
+def test_dead_letters_that_are_not_there_are_named(run, server):
+    server.answers["GET /_hotfork/events/letters?limit=1"] = lambda_stub.ok({"letters": [], "count": 1, "newest": 9})
+    server.answers["POST /_hotfork/events/redrive"] = [
+        lambda_stub.ok({"redriven": []}),
+        lambda_stub.ok({"redriven": [9]}),
+        lambda_stub.ok({"redriven": []}),
+    ]
+    result = run("events", "redrive", "8", "9")
+    assert (result.exit_code, json.loads(result.stdout)["redriven"]) == (2, 1)
+    assert "There is no dead letter 8." in result.stderr
+    server.answers["POST /_hotfork/events/purge"] = lambda_stub.ok({"purged": 0})
+    result = run("events", "purge", "7", "7")
+    assert (result.exit_code, json.loads(result.stdout)["purged"]) == (2, 0)
+    assert "There is no dead letter 7." in result.stderr
+
+
 # No server
 
 
