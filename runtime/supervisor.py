@@ -294,7 +294,10 @@ class _Supervisor:
     def _serve_functions(self, application: front.Front, network: modes.Network) -> server.Server:
         """Let functions reach the API, each with credentials of its own, where its network has a door to it."""
         limits = server.Limits(
-            body_limit=refusals.body_limit, bytes_in_flight=_FUNCTIONS_BYTES, connections=_FUNCTIONS_CONNECTIONS
+            body_limit=refusals.body_limit,
+            bytes_in_flight=_FUNCTIONS_BYTES,
+            unfinished_bytes=_FUNCTIONS_BYTES // 4,
+            connections=_FUNCTIONS_CONNECTIONS,
         )
         http = server.Server(application, limits, refusal=refusals.of)
         self._up.push_async_callback(http.close)

@@ -23,8 +23,10 @@ Messages are not frozen, as values are elsewhere: to make a frozen one takes fou
 long as it takes to write or read them.
 """
 
+import contextlib
 import dataclasses
 import itertools
+import mmap
 import operator
 import struct
 from collections.abc import Callable, Iterator
@@ -40,6 +42,7 @@ FRAME_LIMIT = 6 * 1024 * 1024 + 64 * 1024
 
 _LENGTH = struct.Struct(">I")
 LENGTH_SIZE = _LENGTH.size
+_HUGE = 2 * 1024 * 1024
 
 
 class WireError(Exception):
@@ -223,6 +226,8 @@ class ZygoteReady:
 
     TAG: ClassVar[int] = 65
     missing: dict[str, str]
+    conflicts: str = ""
+    """Names of modules, separated by spaces: a function that brings one has no use of what was preloaded."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -317,6 +322,18 @@ ZYGOTE_MESSAGES: dict[int, type] = {kind.TAG: kind for kind in get_args(FromZygo
 
 PACKET_LIMIT = 32 * 1024
 """Bytes of one packet between supervisor and zygote."""
+
+
+def buffer(size: int) -> memoryview:
+    """Return zeroed memory for a large payload; it is given back to the kernel with the last reference to it.
+
+    It becomes real as it is written to, in huge pages where the kernel has them (madvise(2), MADV_HUGEPAGE): to fault
+    6 MB in page by page takes as long as to copy it ten times.
+    """
+    mapped = mmap.mmap(-1, -(-size // _HUGE) * _HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError):  # a kernel without them
+        mapped.madvise(mmap.MADV_HUGEPAGE)
+    return memoryview(mapped)[:size]
 
 
 def encode(message: Message) -> bytes:

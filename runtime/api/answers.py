@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 class Shared:
     """What the connections of one server share."""
 
-    __slots__ = ("application", "budget", "connections", "dates", "empty", "input", "limits", "loop", "refusal")
+    __slots__ = ("application", "budget", "connections", "dates", "empty", "input", "limits", "loop", "refusal", "room")
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class Shared:
         self.dates = dates
         self.loop = loop
         self.budget = body.Budget(limits.bytes_in_flight)
+        self.room = body.Room(limits.unfinished_bytes)
         self.connections: set[Answers] = set()
         self.empty = asyncio.Event()
         self.empty.set()
@@ -58,7 +59,7 @@ class Answers(reader.Reader):
     _transport: asyncio.Transport
 
     def __init__(self, shared: Shared) -> None:
-        super().__init__(shared.limits, shared.budget, shared.dates)
+        super().__init__(shared.limits, shared.budget, shared.room, shared.dates)
         self._shared = shared
         self._queue: collections.deque[http.Exchange] = collections.deque()
         self._waiting: collections.deque[http.Exchange] = collections.deque()
@@ -105,6 +106,11 @@ class Answers(reader.Reader):
             self._waiting.append(exchange)
         else:
             self._dispatch(exchange)
+
+    def go_on(self) -> None:
+        """Read the body that waited for room."""
+        super().go_on()
+        self._plan_pump()
 
     def refuse(self, refused: http.Refused, exchange: http.Exchange | None) -> None:
         """Answer in turn, then close."""
@@ -186,7 +192,7 @@ class Answers(reader.Reader):
         queue, waiting, most = self._queue, self._waiting, self._limits.pipelined
         while waiting and not self._congested and len(queue) - len(waiting) < most:
             self._dispatch(waiting.popleft())
-        if not waiting and not self._congested and len(queue) < most:
+        if not (waiting or self._congested or self.waits_for_room) and len(queue) < most:
             self.take_again()
 
     def _advance(self) -> None:

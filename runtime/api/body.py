@@ -1,15 +1,25 @@
-"""The memory of large request bodies: one buffer for each, and a limit on all of them.
+"""The memory of large request bodies: one buffer for each, and limits on all of them.
 
-A body is read straight into a buffer of its own. A bytearray's memory is real from the start, so the buffer starts
-small and doubles as it fills: a client that announces 70 MB and sends nothing holds 64 KiB of ours. (Memory that
-is mapped but not touched would do as well, were it not given back after each request: to fault it in again costs
-ten times what doubling does.)
+A body is read straight into a buffer of its own, whose memory becomes real as it fills: a client that announces 70 MB
+and sends nothing holds 64 KiB of ours. Two limits are on all bodies together, each as announced:
+
+    Budget    bodies that are complete or will be, until they are answered: over it 503
+    Room      bodies that are still coming in: over it a request waits its turn, unread. While one waits, those that
+              come in have to come fast: who sends slowly, or stops, cannot keep the others out
 """
 
+from collections import OrderedDict
+from typing import Protocol
+
+from runtime import wire
 from runtime.api import http
 
 SMALL_BODY = 64 * 1024
 """Bytes of a body up to which it is bought in one piece, and not counted against what may be in flight."""
+
+_DOUBLED = 256 * 1024
+_MAPPED = 1024 * 1024
+"""Bytes of a body from which on it ends up in memory of its own, which is cheaper than to double again and again."""
 
 
 class Budget:
@@ -33,6 +43,65 @@ class Budget:
         exchange.reserved = 0
 
 
+class Receiver(Protocol):
+    """Reads one body at a time."""
+
+    def go_on(self) -> None:
+        """Hear that there is room now for the body that waited."""
+
+    def hurry(self) -> None:
+        """Hear that others wait for the room that this body takes."""
+
+
+class Room:
+    """Bytes of large bodies that may be coming in, over all connections: first come, first served."""
+
+    __slots__ = ("_held", "_limit", "_waiting", "left")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.left = limit
+        self._held: dict[Receiver, int] = {}
+        self._waiting: OrderedDict[Receiver, int] = OrderedDict()
+
+    @property
+    def is_short(self) -> bool:
+        """Whether a body waits."""
+        return bool(self._waiting)
+
+    def take(self, receiver: Receiver, size: int) -> bool:
+        """Take room for a body, or queue for it; return whether it is there already."""
+        if not self._waiting and self._fits(size):
+            self._take(receiver, size)
+            return True
+        first = not self._waiting
+        self._waiting[receiver] = size
+        if first:
+            for each in list(self._held):
+                each.hurry()
+        return False
+
+    def give_back(self, receiver: Receiver) -> None:
+        """Return what a receiver took, or take it out of the queue, and let the next ones go on."""
+        self.left += self._held.pop(receiver, 0)
+        self._waiting.pop(receiver, None)
+        while self._waiting:
+            following, size = next(iter(self._waiting.items()))
+            if not self._fits(size):
+                return
+            del self._waiting[following]
+            self._take(following, size)
+            following.go_on()
+
+    def _fits(self, size: int) -> bool:
+        # One that is larger than all there is must have its turn as well.
+        return size <= self.left or not self._held
+
+    def _take(self, receiver: Receiver, size: int) -> None:
+        self.left -= size
+        self._held[receiver] = size
+
+
 class Buffer:
     """The body of one request, of known length."""
 
@@ -42,7 +111,7 @@ class Buffer:
         size = length
         while size > SMALL_BODY:
             size = (size + 1) // 2
-        self.data = bytearray(max(size, len(start)))
+        self.data: bytearray | memoryview = bytearray(max(size, len(start)))
         self.data[: len(start)] = start
         self._filled = len(start)
         self._length = length
@@ -52,14 +121,23 @@ class Buffer:
 
     def room(self) -> memoryview:
         """Return where to put the next bytes, never empty; it must be released before this is called again."""
-        data = self.data
-        if self._filled == len(data):
-            data *= 2
-            if len(data) > self._length:
-                del data[self._length :]
-        return memoryview(data)[self._filled :]
+        if self._filled == len(self.data):
+            self._grow()
+        return memoryview(self.data)[self._filled :]
 
     def filled(self, count: int) -> bool:
         """Note that ``count`` bytes were put into the room; return whether the body is complete."""
         self._filled += count
         return self._filled == self._length
+
+    def _grow(self) -> None:
+        data = self.data
+        assert isinstance(data, bytearray)
+        if self._length >= _MAPPED and self._filled >= _DOUBLED:
+            mapped = wire.buffer(self._length)
+            mapped[: self._filled] = data
+            self.data = mapped
+            return
+        data *= 2
+        if len(data) > self._length:
+            del data[self._length :]

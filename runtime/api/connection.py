@@ -198,13 +198,26 @@ class Connection(answers.Answers, asyncio.BufferedProtocol):
             return self._since + limits.linger_s
         if self._end is _End.CLOSING or self._congested:
             return self._since + limits.send_timeout_s
+        if self.waits_for_room:
+            return self._since + limits.body_timeout_s
         if self.stalled or self.finished or (self._queue and self.phase is _BETWEEN):
             return math.inf
+        return self._since + self._patience()
+
+    def _patience(self) -> float:
+        """Return for how long the client may be in its present phase."""
+        limits = self._limits
         if self.phase is reader.Phase.HEAD:
-            return self._since + limits.header_timeout_s
+            return limits.header_timeout_s
         if self.phase is reader.Phase.BODY:
-            return self._since + limits.body_timeout_s + self.body_bytes / limits.body_rate
-        return self._since + limits.idle_timeout_s
+            if self._room.is_short:
+                return limits.hurried_timeout_s + self.body_bytes / limits.hurried_rate
+            return limits.body_timeout_s + self.body_bytes / limits.body_rate
+        return limits.idle_timeout_s
+
+    def hurry(self) -> None:
+        """Look soon whether the body comes fast enough for one that others wait for."""
+        self._ring_at(max(self._due(), self._shared.loop.time()))
 
     def _ring_at(self, when: float) -> None:
         if self._timer is not None:
@@ -232,6 +245,8 @@ class Connection(answers.Answers, asyncio.BufferedProtocol):
                 self._transport.abort()
         elif self._end is _End.LINGERING:
             self._transport.abort()
+        elif self.waits_for_room:
+            self.break_off(http.Refused(503, "Too many large requests are coming in."))
         elif self.phase is not _BETWEEN:
             self.break_off(http.Refused(408, "The request did not come in time."))
         else:

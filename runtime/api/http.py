@@ -46,11 +46,16 @@ class Limits:
     """From method and path, the limit of this one request; asked only about bodies of more than 64 KiB."""
     bytes_in_flight: int = 1 << 30
     """Bodies of more than 64 KiB, as announced, of all open exchanges together; over it 503."""
+    unfinished_bytes: int = 192 << 20
+    """Those of them that are still coming in; over it a request waits, and after ``body_timeout_s`` gets 503."""
     header_timeout_s: float = 15.0
     """From a request's first bytes to the end of its headers; over it 408."""
     body_timeout_s: float = 30.0
     """For a body, and one second more for each ``body_rate`` bytes that came; over it 408."""
     body_rate: int = 8192
+    hurried_timeout_s: float = 5.0
+    """The same while another body waits for room."""
+    hurried_rate: int = 1 << 20
     idle_timeout_s: float = 75.0
     """How long a connection is kept between requests."""
     send_timeout_s: float = 60.0

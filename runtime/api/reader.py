@@ -65,6 +65,7 @@ class Reader(http.Channel):
         "_body",
         "_budget",
         "_buffer",
+        "_counted",
         "_fed",
         "_headers",
         "_incoming",
@@ -75,6 +76,7 @@ class Reader(http.Channel):
         "_parser",
         "_refused",
         "_repeats",
+        "_room",
         "_upgrading",
         "_url",
         "expecting",
@@ -83,12 +85,18 @@ class Reader(http.Channel):
         "stalled",
         "timed",
         "unread",
+        "waits_for_room",
     )
 
-    def __init__(self, limits: http.Limits, budget: body.Budget, dates: heads.Dates) -> None:
+    def __init__(self, limits: http.Limits, budget: body.Budget, room: body.Room, dates: heads.Dates) -> None:
         super().__init__(dates)
         self._limits = limits
         self._budget = budget
+        self._room = room
+        self.waits_for_room = False
+        """The body that is to come next finds no room yet; ``stalled`` is set."""
+        self._counted = False
+        """Whether the present body takes room, or waits for it."""
         self.finished = False
         """No further request will be taken: input is dropped."""
         self.unread = False
@@ -100,7 +108,7 @@ class Reader(http.Channel):
         self.phase = self.timed = _BETWEEN
         """Where the input stands, and the phase of this request whose time is being counted."""
         self._refused: http.Refused | None = None
-        self._body: bytes | bytearray = b""
+        self._body: http.Body = b""
         self._length = 0
         self._limit = 0
         self._buffer: body.Buffer | None = None
@@ -117,7 +125,17 @@ class Reader(http.Channel):
         """Answer a bad request; ``finished`` is set."""
         raise NotImplementedError
 
+    def hurry(self) -> None:
+        """Hear that others wait for the room that the present body takes."""
+        raise NotImplementedError
+
     # Input.
+
+    def go_on(self) -> None:
+        """Hear that there is room for the body that waited; the subclass takes input again."""
+        self.waits_for_room = False
+        if self._length > 0:
+            self._begin_buffer()
 
     def feed(self, data: memoryview) -> int:
         """Take in bytes until they end or ``stalled`` is set; return how many were taken."""
@@ -147,6 +165,7 @@ class Reader(http.Channel):
         if buffer.filled(count):
             self._body = buffer.data
             self._buffer = None
+            self._leave_room()
             self._renew()
             self._complete()
 
@@ -160,6 +179,7 @@ class Reader(http.Channel):
         exchange = self._incoming
         self.finished = self.unread = True
         self._buffer = None
+        self._leave_room()
         self._reset()
         self.refuse(refused, exchange)
 
@@ -169,6 +189,7 @@ class Reader(http.Channel):
         if self._incoming is not None:
             self._budget.give_back(self._incoming)
         self._buffer = None
+        self._leave_room()
         self._reset()
         del self._parser, self._parse
 
@@ -219,6 +240,8 @@ class Reader(http.Channel):
     def on_message_complete(self) -> None:
         """Hand the request on."""
         if not (self.finished or self._upgrading):
+            if self._counted:
+                self._leave_room()
             self._complete()
 
     # In parts.
@@ -371,8 +394,8 @@ class Reader(http.Channel):
             if self._fed > limits.header_bytes + limits.target_bytes + 2 * SLICE:
                 self.break_off(http.Refused(431, "The request headers are too large."))
         elif self._length > 0:
-            self._buffer = body.Buffer(self._length, self._body)
-            self._body = b""
+            if self._length <= body.SMALL_BODY or self._has_room(self._length):
+                self._begin_buffer()
         else:
             self._look_at_chunks(len(self._body))
 
@@ -387,3 +410,23 @@ class Reader(http.Channel):
                 self._budget.take(exchange, size - exchange.reserved)
             except http.Refused as refused:
                 self.break_off(refused)
+                return
+            if not self._counted:
+                self._has_room(self._limit)
+
+    def _begin_buffer(self) -> None:
+        self._buffer = body.Buffer(self._length, bytes(self._body))
+        self._body = b""
+
+    def _has_room(self, size: int) -> bool:
+        """Take room for the body that is coming in, or stall until there is some; return which."""
+        self._counted = True
+        if self._room.take(self, size):
+            return True
+        self.waits_for_room = self.stalled = True
+        return False
+
+    def _leave_room(self) -> None:
+        if self._counted:
+            self._counted = self.waits_for_room = False
+            self._room.give_back(self)

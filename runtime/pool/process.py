@@ -59,8 +59,8 @@ class Process(Protocol):
 class Launcher(Protocol):
     """Starts worker processes."""
 
-    def launch(self, version: model.Version, listener: Listener) -> Process:
-        """Start a process for a version, or take one that waits for any.
+    def launch(self, version: model.Version, listener: Listener, *, copied: bool = True) -> Process:
+        """Start a process for a version, or take one that waits for any, or a copy of a snapshot unless told not to.
 
         Never blocks, and calls the listener later, not from here. Raises WorkerLost or OSError where a start cannot
         even be tried.

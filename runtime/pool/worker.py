@@ -122,6 +122,7 @@ class Worker:
         "last_s",
         "peak_bytes",
         "phases",
+        "provisioned",
         "slot",
         "stream",
         "tenant_id",
@@ -129,10 +130,21 @@ class Worker:
     )
 
     def __init__(
-        self, around: Surroundings, slot_id: int, key: model.WorkerKey, version: model.Version, init_limit_s: float
+        self,
+        around: Surroundings,
+        slot_id: int,
+        key: model.WorkerKey,
+        version: model.Version,
+        init_limit_s: float,
+        *,
+        provisioned: bool = False,
     ) -> None:
-        """Ask for the process; raise WorkerLost where that cannot even be tried."""
+        """Ask for the process; raise WorkerLost where that cannot even be tried.
+
+        ``provisioned``: it is held ready, whoever calls; see ``provisioned``.
+        """
         self._around = around
+        self.provisioned = provisioned
         self.slot = slot.Slot(slot_id)
         self.key = key
         self.version = version
@@ -155,17 +167,17 @@ class Worker:
         """How long its last call took."""
         self.peak_bytes = 0
         """The most memory it had used at the end of its last call."""
-        self._process = around.launcher.launch(version, self)
+        self._process = around.launcher.launch(version, self, copied=not provisioned)
         self._link = link.Link(around.loop, self._process.fds, self._heard, self._logged, self._broken)
         # Read when the sandbox stands: then it need not ask us.
-        self._link.send(around.launcher.assign(version, self.stream, self._process.kind))
+        self._link.send(around.launcher.assign(version, self.stream, self.kind))
         self._timer: asyncio.TimerHandle | None = around.loop.call_later(init_limit_s, self._init_expired)
         around.observer.worker_moved(version, "", self.slot.state.value)
 
     @property
     def kind(self) -> model.StartKind:
-        """Return how its process came to be."""
-        return self._process.kind
+        """Return how it came to be."""
+        return model.StartKind.PROVISIONED if self.provisioned else self._process.kind
 
     def outlived(self, grace_s: float) -> bool:
         """Return whether it is older than a worker is to be, by more than ``grace_s``."""
@@ -308,7 +320,7 @@ class Worker:
         if self._process.kind is model.StartKind.SNAPSHOT:
             self._platform(report.restore_start(self.version, time.time()))
         else:
-            self._platform(report.init_start(self.version, time.time(), stream=self.stream))
+            self._platform(report.init_start(self.version, time.time(), stream=self.stream, kind=self._initialization))
 
     def _ready(self, import_s: float) -> None:
         self._stop_timer()
@@ -324,6 +336,9 @@ class Worker:
         self._link.drain_log()
         if self._process.kind is model.StartKind.SNAPSHOT:
             self._platform(report.restore_report(self.version, time.time(), duration_s=self.phases.start))
+        elif self.provisioned:
+            kind = self._initialization
+            self._platform(report.init_report(self.version, time.time(), duration_s=self.init_s, kind=kind))
         self._move(slot.Event.READY)
         self._around.owner.worker_ready(self)
 
@@ -452,9 +467,9 @@ class Worker:
             duration = self.version.timeout_s
         self.last_s = duration
         self.peak_bytes = self._process.memory_peak()
-        cold = self._served == 1
+        cold = self._served == 1 and not (self.provisioned and call.arrived >= self._asked + self.phases.start)
         restored = cold and self._process.kind is model.StartKind.SNAPSHOT
-        init_s = self.init_s if cold and not restored else None
+        init_s = self.init_s if cold and not (restored or self.provisioned) else None
         outcome = model.Outcome(
             status=status,
             payload=payload,
@@ -466,7 +481,7 @@ class Worker:
             init_s=init_s,
             restore_s=self.phases.start if restored else None,
             max_memory_mb=min(self.version.memory_mb, -(-self.peak_bytes // _MB)),
-            start=self._process.kind if cold else model.StartKind.WARM,
+            start=self.kind if cold else model.StartKind.WARM,
             phases=self._phases_of(call) if cold else _NO_PHASES,
         )
         return call, self._close_log_of(call, outcome, fault)
@@ -511,9 +526,14 @@ class Worker:
                 duration_s=failure.init_s,
                 status=fault.status if fault else model.Status.ERROR,
                 error_type=fault.error_type if fault else failure.error_type,
+                kind=self._initialization,
             )
             self._platform(line)
         self._around.owner.worker_unstarted(self, failure)
+
+    @property
+    def _initialization(self) -> str:
+        return "provisioned-concurrency" if self.provisioned else "on-demand"
 
     def _init_so_far(self) -> float:
         return max(0.0, self._around.clock() - self._confined)

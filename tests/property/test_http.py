@@ -144,6 +144,7 @@ def test_rubbish_ends_answered_or_closed(data, cuts, answering):
     assert not client.loop.armed
     assert not client.shared.connections
     assert client.shared.budget.left == http.Limits().bytes_in_flight
+    assert client.shared.room.left == http.Limits().unfinished_bytes
 
 
 @settings(deadline=None)
@@ -236,5 +237,6 @@ def test_every_exchange_ends_once_whatever_happens(events):  # noqa: PLR0912 - o
         assert exchange.done or exchange.is_cut or exchange in told
         assert exchange.disconnected or exchange not in told
     assert client.shared.budget.left == limits.bytes_in_flight
+    assert client.shared.room.left == limits.unfinished_bytes
     assert not client.loop.armed
     assert client.shared.empty.is_set()

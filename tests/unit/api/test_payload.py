@@ -61,3 +61,14 @@ def test_the_error_has_jacksons_words(body, message):
 def test_hostile_and_nearly_right_bodies_are_refused(body):
     with pytest.raises(errors.InvalidRequestContent):
         payload.demand_json(body)
+
+
+@pytest.mark.parametrize("size", [10, 65_536, 65_537, 200_000])
+@pytest.mark.parametrize(("tail", "valid"), [(b"a", True), ("é".encode(), True), (b"\xe9", False), (b"\xff", False)])
+def test_a_body_in_memory_of_its_own_is_looked_at_to_its_end(size, tail, valid):
+    body = memoryview(bytearray(b'"' + b"x" * size + tail + b'"'))
+    if valid:
+        payload.demand_json(body)
+    else:
+        with pytest.raises(errors.InvalidRequestContent, match="Invalid UTF-8"):
+            payload.demand_json(body)
