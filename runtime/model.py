@@ -122,6 +122,16 @@ class StartKind(enum.Enum):
     PROVISIONED = "provisioned"
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation:
+    """What there is of the workers that are to be held ready for a version or an alias."""
+
+    ready: int = 0
+    """How many can serve, or do."""
+    failure: str = ""
+    """AWS's reason why there are no more."""
+
+
 class Snapshot(enum.Enum):
     """What there is of the snapshot of a version that asks for one."""
 

@@ -45,7 +45,7 @@ from runtime.api import (
     walled,
 )
 from runtime.api.auth import guard
-from runtime.invoke import admission, clients, configured, dead_letters, events, invoker
+from runtime.invoke import admission, clients, configured, dead_letters, events, invoker, provisions
 from runtime.invoke.destinations import aws
 from runtime.invoke.queue import sqlite as queue
 from runtime.pool import (
@@ -136,16 +136,14 @@ class _Supervisor:
             network = _network(settings, report)
             forks = zygotes.Zygotes(_zygote_settings(settings, report.mode, packages, network), self._spawn)
             workers, starts = await self._pool(forks, report, packages, network, listener, keeper)
-            places = admission.Admission(settings.pool.account_concurrency)
-            for name, reserved, _ in functions_.ledger.concurrency():
-                places.reserve(name, reserved)
-            functions_.subscribe(lambda change: _follow(change, functions_, places, workers, listener))
+            places, provided = self._admission(functions_, workers, listener)
             self._up.callback(sweeper.Sweeper(functions_, workers.folders, self._spawn).close)
             runner = invoker.Invoker(functions_, places, workers, listener, sample=random.random)
             options = context.Options(
                 interpreters=tuple(forks.runtimes),
                 account_concurrency=settings.pool.account_concurrency,
                 snapshots=lambda name, number: starts.templates.state(functions_.version(name, number)),
+                provisioned=provided.allocation,
                 source=_code_source(settings),
             )
             api = control.Api(functions_, options)
@@ -178,6 +176,7 @@ class _Supervisor:
                 await forks.preload(runtime)
             await queued.start()
             # Called first at the end: what is cut short then runs again after the next start.
+            provided.restore()
             self._up.callback(queued.hand_back)
             if keeper.needs_wall(network.how if network.open_to_host else "", own_uids=os.geteuid() == 0):
                 self._build_wall(http, functions_http)
@@ -207,6 +206,17 @@ class _Supervisor:
 
     def _events(
         self, runner: invoker.Invoker, functions_: registry.Registry, listener: telemetry.Telemetry
+    def _admission(
+        self, functions_: registry.Registry, workers: pool.Pool, listener: telemetry.Telemetry
+    ) -> tuple[admission.Admission, provisions.Provisions]:
+        """Return what limits calls, and what holds workers for some; both follow the registry from now on."""
+        places = admission.Admission(self._settings.pool.account_concurrency)
+        for name, reserved, _ in functions_.ledger.concurrency():
+            places.reserve(name, reserved)
+        provided = provisions.Provisions(functions_, places, workers)
+        functions_.subscribe(lambda change: _follow(change, functions_, places, workers, provided, listener))
+        return places, provided
+
     ) -> events.Events:
         """Return the queue of asynchronous events; closed before the workers that serve it."""
         settings = self._settings
@@ -292,6 +302,14 @@ class _Supervisor:
         return workers, starts
 
     def _serve_functions(self, application: front.Front, network: modes.Network) -> server.Server:
+        for family, read in (
+            (families.PROVISIONED_INVOCATIONS, workers.provisioned.invocations),
+            (families.PROVISIONED_SPILLOVER, workers.provisioned.spilled),
+            (families.PROVISIONED_BUSY, workers.provisioned.busy),
+            (families.PROVISIONED_READY, workers.provisioned.held),
+            (families.PROVISIONED_UTILIZATION, workers.provisioned.utilization),
+        ):
+            listener.metrics.watch(family, read)
         """Let functions reach the API, each with credentials of its own, where its network has a door to it."""
         limits = server.Limits(
             body_limit=refusals.body_limit,
@@ -391,6 +409,7 @@ def _follow(
     listener: telemetry.Telemetry,
 ) -> None:
     """Let a change of a function take effect: its old workers go, its reserved concurrency counts."""
+    provided: provisions.Provisions,
 
     def keep(key: model.WorkerKey) -> bool:
         return change.generations.get(key.version, key.generation) == key.generation
@@ -404,6 +423,7 @@ def _follow(
     if record is None:
         listener.forget(change.function_name, f"/aws/lambda/{change.function_name}")
 
+    provided.follow(change.function_name)
 
 def _watch_isolation(listener: telemetry.Telemetry, report: isolation.Report) -> None:
     listener.metrics.watch(families.ISOLATION_LEVEL, lambda: report.level)

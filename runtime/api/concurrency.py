@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from runtime import errors
 from runtime.api import functions, paging
 from runtime.api.context import Context, Handler, Request, Result
 from runtime.registry import concurrency, ledger, names, registry, unpacking
@@ -31,20 +30,19 @@ async def delete_function_concurrency(request: Request, context: Context) -> Res
 
 async def put_provisioned_concurrency_config(request: Request, context: Context) -> Result:
     """Have workers of a version or alias kept ready."""
-    if context.options.provisioned is None:
-        raise errors.NotBuilt("hotfork does not offer the operation PutProvisionedConcurrencyConfig")
     ref = context.function(request)
     asked = request["ProvisionedConcurrentExecutions"]
     account = context.options.account_concurrency
     when = await concurrency.provision(context.registry, ref, asked, account)
-    return _provisioned({"executions": asked, "last_modified": when}, 0)
+    config = {"executions": asked, "last_modified": when}
+    return {**_provisioned(ref, config, context), "Status": "IN_PROGRESS", "StatusReason": None}
 
 
 async def get_provisioned_concurrency_config(request: Request, context: Context) -> Result:
     """Return how many workers are to be ready, and how many are."""
     ref = context.function(request)
     config = concurrency.provisioned(context.registry, ref)
-    return _provisioned(config, _ready(ref, context))
+    return _provisioned(ref, config, context)
 
 
 async def delete_provisioned_concurrency_config(request: Request, context: Context) -> Result:
@@ -61,7 +59,7 @@ async def list_provisioned_concurrency_configs(request: Request, context: Contex
     for qualifier, config in sorted(function.provisioned.items()):
         one = names.FunctionRef(name=ref.name, qualifier=qualifier)
         arn = context.site.function_arn(ref.name, qualifier)
-        found.append({"FunctionArn": arn, **_provisioned(config, _ready(one, context))})
+        found.append({"FunctionArn": arn, **_provisioned(one, config, context)})
     return paging.listed("ProvisionedConcurrencyConfigs", found, request)
 
 
@@ -85,18 +83,16 @@ async def get_account_settings(request: Request, context: Context) -> Result:  #
     }
 
 
-def _ready(ref: names.FunctionRef, context: Context) -> int:
-    ask = context.options.provisioned
-    return 0 if ask is None else ask(ref.name, ref.qualifier or "")
-
-
-def _provisioned(config: Mapping[str, Any], ready: int) -> Result:
+def _provisioned(ref: names.FunctionRef, config: Mapping[str, Any], context: Context) -> Result:
     asked = config["executions"]
+    found = context.options.provisioned(ref.name, ref.qualifier or "")
+    failed = "FAILED" if found.failure else "IN_PROGRESS"
     return {
         "RequestedProvisionedConcurrentExecutions": asked,
-        "AvailableProvisionedConcurrentExecutions": min(ready, asked),
-        "AllocatedProvisionedConcurrentExecutions": min(ready, asked),
-        "Status": "READY" if ready >= asked else "IN_PROGRESS",
+        "AvailableProvisionedConcurrentExecutions": found.ready,
+        "AllocatedProvisionedConcurrentExecutions": found.ready,
+        "Status": "READY" if found.ready >= asked else failed,
+        "StatusReason": found.failure if found.ready < asked and found.failure else None,
         "LastModified": config["last_modified"],
     }
 

@@ -20,8 +20,8 @@ class Options:
     interpreters: Collection[str] = ()
     """Runtimes that this machine can run."""
     account_concurrency: int = 1000
-    provisioned: Callable[[str, str], int] | None = None
-    """Tells how many workers are ready for a function name and qualifier; None where none are kept ready."""
+    provisioned: Callable[[str, str], model.Allocation] = lambda _name, _qualifier: model.Allocation()
+    """Tells what there is of the workers that are to be held ready for a function name and qualifier."""
     snapshots: Callable[[str, str], model.Snapshot] = lambda _name, _number: model.Snapshot.OFF
     """Tells what there is of the snapshot of a published version that asks for one."""
     source: sources.Source | None = None

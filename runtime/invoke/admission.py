@@ -1,9 +1,14 @@
 """How many calls may run at once, for the account and for each function. Pure.
 
 A function with reserved concurrency has that many places of its own and no others; all the other functions share
-what the account has left (docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html). A call over a limit
-is refused at once with AWS's reason.
+what the account has left (docs.aws.amazon.com/lambda/latest/dg/configuration-concurrency.html). Provisioned
+concurrency is a version's own, taken from its function's reserved places or else from the account's; calls that exceed
+it compete with all others. A call over a limit is refused at once with AWS's reason.
 """
+
+from collections.abc import Mapping
+
+from runtime.invoke import own
 
 ACCOUNT = "ConcurrentInvocationLimitExceeded"
 RESERVED = "ReservedFunctionConcurrentInvocationLimitExceeded"
@@ -15,7 +20,9 @@ class Admission:
     def __init__(self, account_limit: int) -> None:
         self._account_limit = account_limit
         self._reserved: dict[str, int] = {}
-        self._reserved_total = 0
+        self._own: dict[str, own.Own] = {}
+        self._taken = 0
+        """Places of the account that are reserved, or provisioned outside of a reservation."""
         self._running: dict[str, int] = {}
         self._unreserved_running = 0
 
@@ -26,8 +33,8 @@ class Admission:
 
     @property
     def unreserved(self) -> int:
-        """Return the places that functions without reserved concurrency share."""
-        return self._account_limit - self._reserved_total
+        """Return the places that functions without places of their own share."""
+        return self._account_limit - self._taken
 
     def running(self, function_name: str) -> int:
         """Return how many calls of a function run."""
@@ -44,36 +51,54 @@ class Admission:
 
     def reserve(self, function_name: str, places: int | None) -> None:
         """Set a function's reserved concurrency; None takes it away."""
-        before = self._reserved.pop(function_name, None)
-        self._reserved_total -= before or 0
+        self._count(function_name, -1)
+        self._reserved.pop(function_name, None)
         if places is not None:
             self._reserved[function_name] = places
-            self._reserved_total += places
-        # Calls that already run change sides with their function.
-        if (before is None) != (places is None):
-            change = self._running.get(function_name, 0)
-            self._unreserved_running += change if places is None else -change
+        self._count(function_name, 1)
 
-    def admit(self, function_name: str) -> str | None:
+    def provision(self, function_name: str, places: Mapping[str, int]) -> None:
+        """Set the places of a function's versions that are provisioned; none for those that are not named."""
+        self._count(function_name, -1)
+        if places:
+            self._own.setdefault(function_name, own.Own()).change(places)
+        else:
+            self._own.pop(function_name, None)
+        self._count(function_name, 1)
+
+    def admit(self, function_name: str, version: str = "") -> str | None:
         """Take a place for a call and return None, or return AWS's reason for refusing it."""
         running = self._running.get(function_name, 0)
-        reserved = self._reserved.get(function_name)
-        if reserved is not None:
-            if running >= reserved:
-                return RESERVED
-        elif self._unreserved_running >= self._account_limit - self._reserved_total:
-            return ACCOUNT
-        else:
-            self._unreserved_running += 1
+        held = self._own.get(function_name)
+        if held is None or not held.has_place(version):
+            reserved = self._reserved.get(function_name)
+            if reserved is not None:
+                if running - (held.used if held else 0) >= reserved - (held.total if held else 0):
+                    return RESERVED
+            elif self._unreserved_running >= self._account_limit - self._taken:
+                return ACCOUNT
+            else:
+                self._unreserved_running += 1
+        if held is not None:
+            held.enter(version)
         self._running[function_name] = running + 1
         return None
 
-    def release(self, function_name: str) -> None:
+    def release(self, function_name: str, version: str = "") -> None:
         """Give the place of an admitted call back."""
         running = self._running[function_name] - 1
         if running:
             self._running[function_name] = running
         else:
             del self._running[function_name]
-        if function_name not in self._reserved:
+        held = self._own.get(function_name)
+        if not (held is not None and held.leave(version)) and function_name not in self._reserved:
             self._unreserved_running -= 1
+
+    def _count(self, function_name: str, sign: int) -> None:
+        """Add a function's part to the account's sums, or take it out: calls that run change sides with it."""
+        held = self._own.get(function_name)
+        reserved = self._reserved.get(function_name)
+        self._taken += sign * (reserved if reserved is not None else held.total if held else 0)
+        if reserved is None:
+            self._unreserved_running += sign * (self._running.get(function_name, 0) - (held.used if held else 0))

@@ -74,18 +74,18 @@ class Invoker:
         a concurrency limit is reached. Setting ``cancelled`` on the returned call withdraws it while it waits for a
         worker.
         """
-        name = invocation.version.function_name
-        reason = self._places.admit(name)
+        name, number = invocation.version.function_name, invocation.version.version
+        reason = self._places.admit(name, number)
         if reason is not None:
             self._observer.invocation_throttled(name, reason)
             raise errors.TooManyRequests(reason)
 
         def ended(outcome: model.Outcome) -> None:
-            self._places.release(name)
+            self._places.release(name, number)
             on_outcome(outcome)
 
         def refused(error: errors.HotforkError) -> None:
-            self._places.release(name)
+            self._places.release(name, number)
             if isinstance(error, errors.TooManyRequests):
                 self._observer.invocation_throttled(name, error.reason)
             on_refused(error)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from runtime import model
 from runtime.pool import call as calls
-from runtime.pool import keepalive, scaler, worker
+from runtime.pool import keepalive, provisioned, scaler, worker
 
 _REMEMBERED = 10_000
 """Lanes, the ones called last: some hundred bytes each, a few KB where the gaps were many."""
@@ -63,16 +63,20 @@ class Group:
     """The workers and the waiting calls of one key."""
 
     __slots__ = (
-        *("busy", "idle", "key", "lane", "patience", "retired", "service", "starting"),
+        *("busy", "idle", "key", "lane", "patience", "retired", "service", "stand", "starting"),
         *("version", "waiting", "workers"),
     )
 
-    def __init__(self, key: model.WorkerKey, version: model.Version, lane: Lane) -> None:
+    def __init__(
+        self, key: model.WorkerKey, version: model.Version, lane: Lane, stand: provisioned.Stand | None = None
+    ) -> None:
         self.key = key
+        self.stand = stand
+        """Those of its workers that are held ready; None where there are to be none."""
         self.version = version
         self.lane = lane
         self.idle: list[worker.Worker] = []
-        """Most recently used last."""
+        """Most recently used last, but for those that are held ready: they are taken first."""
         self.waiting: deque[calls.Call] = deque()
         self.workers: set[worker.Worker] = set()
         self.starting = 0
@@ -87,6 +91,13 @@ class Group:
     def quiet(self) -> bool:
         """Return whether nobody is served, and nobody waits."""
         return not self.busy and not self.waiting
+
+    def rest(self, one: worker.Worker) -> None:
+        """Let a worker be idle."""
+        if one.provisioned or not self.idle or not self.idle[-1].provisioned:
+            self.idle.append(one)
+        else:
+            self.idle.insert(next(place for place, other in enumerate(self.idle) if other.provisioned), one)
 
     def next_call(self) -> calls.Call | None:
         """Take the call that waited longest and is still wanted."""

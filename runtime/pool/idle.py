@@ -45,7 +45,7 @@ class Idle:
 
     def put(self, group: groups.Group, one: worker.Worker) -> None:
         """Keep a worker."""
-        group.idle.append(one)
+        group.rest(one)
         self._since[one] = (group, self._loop.time())
         if self._looking is None:
             self._looking = self._loop.call_later(self._look_s, self._look)
@@ -83,7 +83,7 @@ class Idle:
     def evict(self) -> bool:
         """Let go of the worker that is worth least; return whether there was one."""
         crowd = {id(group): group for group, _ in self._since.values()}
-        worths = [(self._worth(group), group.idle[0]) for group in crowd.values()]
+        worths = [(self._worth(group), group.idle[0]) for group in crowd.values() if not group.idle[0].provisioned]
         if not worths:
             return False
         self._clock, one = min(worths, key=lambda entry: entry[0])
@@ -114,6 +114,8 @@ class Idle:
         self._looking = None
         now = self._loop.time()
         for one, (group, since) in list(self._since.items()):
+            if one.provisioned:
+                continue
             if one.outlived(self._ttl_s) or now >= self._until(group, one, since, now):
                 self._let_go(one)
         for group, due in list(self._due.values()):

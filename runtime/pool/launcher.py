@@ -65,9 +65,9 @@ class Launcher:
         self.templates = templates.Templates(plan.snapshots, making, listener, new_stream=new_stream, clock=clock)
         self.blanks = blanks.Blanks(self._make_blank, plan.classes, most=plan.most_blanks, has_room=self._has_memory)
 
-    def launch(self, version: model.Version, listener: process.Listener) -> process.Process:
+    def launch(self, version: model.Version, listener: process.Listener, *, copied: bool = True) -> process.Process:
         """Start a worker's process; see ``process.Launcher``."""
-        copy = self.templates.copy(version, listener)
+        copy = self.templates.copy(version, listener) if copied else None
         if copy is not None:
             return copy
         blank = self.blanks.take(version, listener)

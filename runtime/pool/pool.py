@@ -17,13 +17,13 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from runtime import errors, model, observer
 from runtime.pool import call as calls
 from runtime.pool import group as groups
-from runtime.pool import idle, keepalive, process, rules, scaler, slot, worker
+from runtime.pool import idle, keepalive, process, provisioned, rules, scaler, slot, worker
 
 NO_ROOM = "ConcurrentInvocationLimitExceeded"
 START_S = 0.01
@@ -65,6 +65,7 @@ class Pool:
         self._lanes = groups.Lanes(keepalive.Learned if rules.learn else lambda: keepalive.Fixed(ttl_s / 60))
         grace_s = idle.GRACE_S if rules.learn else min(idle.GRACE_S, ttl_s)
         self._idle = idle.Idle(ttl_s=ttl_s, grace_s=grace_s, prewarm=self._prewarm)
+        self.provisioned = provisioned.Provisioned(self._loop, self)
         self._alive = 0
         self._quiet: asyncio.Future[None] | None = None
         self._empty: asyncio.Future[None] | None = None
@@ -105,6 +106,12 @@ class Pool:
                     unborn.drain()
             self._drop_if_empty(group)
 
+    def provide(self, function_name: str, wanted: Mapping[model.WorkerKey, provisioned.Wanted]) -> None:
+        """Hold workers of these versions of a function ready, and none of its other ones."""
+        self.provisioned.provide(function_name, wanted)
+        for key in self._functions.get(function_name, ()):
+            self._groups[key].stand = self.provisioned.stand(key)
+
     def prepare(self, version: model.Version) -> None:
         """Make ready what a version that was just published asks to have ready."""
         self._launcher.prepare(version)
@@ -137,6 +144,7 @@ class Pool:
 
     async def close(self) -> None:
         """Kill every worker and wait until they are gone."""
+        self.provisioned.close()
         self._idle.close()
         for group in list(self._groups.values()):
             while (call := group.next_call()) is not None:
@@ -157,6 +165,8 @@ class Pool:
         group.lane.start_time.add(ready.phases.start)
         self._observer.worker_started(ready.version, ready.kind, ready.phases)
         self._launcher.started(ready.version, ready.kind, ready.phases)
+        if ready.provisioned:
+            self.provisioned.ready(ready)
         self._use(group, ready)
 
     def worker_finished(self, free: worker.Worker) -> None:
@@ -173,6 +183,11 @@ class Pool:
         """End the call that waited longest with what kept its worker from starting."""
         group = self._groups[failed.key]
         group.starting -= 1
+        if failed.provisioned:
+            # The calls that hoped for it get a worker of their own.
+            self.provisioned.unstarted(failed, failure)
+            self._start_for_waiting(group)
+            return
         if failure.init_expired and failed.init_limit_s == self._init_timeout_s != failed.version.timeout_s:
             # docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html: init that took longer than ten
             # seconds is run again at the invocation, within the function's own timeout.
@@ -206,17 +221,40 @@ class Pool:
         group = self._groups[dead.key]
         group.workers.discard(dead)
         self.worker_lost(dead)
+        if dead.provisioned:
+            self.provisioned.dead(dead)
         self._drop_if_empty(group)
         self._note_quiet()
         if not self._alive and self._empty is not None and not self._empty.done():
             self._empty.set_result(None)
+
+    # provisioned.Starter
+
+    def start_provisioned(self, version: model.Version, init_limit_s: float) -> worker.Worker | None:
+        """Start a worker that is held ready; see ``provisioned.Starter``."""
+        if not self._has_room(version):
+            return None
+        group = self._group(version.key, version)
+        try:
+            return self._start(group, init_limit_s, provisioned=True)
+        finally:
+            self._drop_if_empty(group)
+
+    def let_go(self, one: worker.Worker) -> None:
+        """Let a worker finish what it serves, and die."""
+        self._idle.forget(one)
+        if one.slot.state is slot.State.STARTING:
+            self._groups[one.key].starting -= 1
+        one.drain()
+        self._start_for_waiting(self._groups[one.key])
 
     # How
 
     def _group(self, key: model.WorkerKey, version: model.Version) -> groups.Group:
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = groups.Group(key, version, self._lanes.of(key))
+            group = groups.Group(key, version, self._lanes.of(key), self.provisioned.stand(key))
+            self._groups[key] = group
             self._functions.setdefault(key.function_name, set()).add(key)
         return group
 
@@ -247,6 +285,8 @@ class Pool:
     def _use(self, group: groups.Group, free: worker.Worker) -> None:
         call = group.next_call()
         if call is not None:
+            if group.stand is not None:
+                group.stand.serves(free)
             group.busy += 1
             free.serve(call)
         elif group.retired:
@@ -255,6 +295,8 @@ class Pool:
             self._idle.put(group, free)
 
     def _serve(self, group: groups.Group, one: worker.Worker, call: calls.Call) -> None:
+        if group.stand is not None:
+            group.stand.serves(one)
         group.busy += 1
         one.serve(call)
         if group.retired:
@@ -284,7 +326,7 @@ class Pool:
 
     def _start_one(self, group: groups.Group) -> None:
         """Start a worker, or refuse the call that waited longest."""
-        if not self._launcher.has_room(group.version) and not self._idle.evict() and not self._launcher.make_room():
+        if not self._has_room(group.version):
             self._refuse(group, errors.TooManyRequests(NO_ROOM, "The host has no memory for another worker."))
             return
         try:
@@ -292,11 +334,17 @@ class Pool:
         except (errors.WorkerLost, OSError) as error:
             self._refuse(group, error if isinstance(error, errors.WorkerLost) else errors.WorkerLost(str(error)))
 
-    def _start(self, group: groups.Group, init_limit_s: float) -> None:
-        started = worker.Worker(self._around, next(self._ids), group.key, group.version, init_limit_s)
+    def _has_room(self, version: model.Version) -> bool:
+        """Return whether there is room for one more worker, perhaps because another was let go."""
+        return self._launcher.has_room(version) or self._idle.evict() or self._launcher.make_room()
+
+    def _start(self, group: groups.Group, init_limit_s: float, *, provisioned: bool = False) -> worker.Worker:
+        number = next(self._ids)
+        started = worker.Worker(self._around, number, group.key, group.version, init_limit_s, provisioned=provisioned)
         group.workers.add(started)
         group.starting += 1
         self._alive += 1
+        return started
 
     def _refuse(self, group: groups.Group, error: errors.HotforkError) -> None:
         call = group.next_call()

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from runtime import errors, model
-from runtime.registry import names, records, registry
+from runtime.registry import concurrency, names, records, registry
 
 MOST = 1000
 """Aliases of a function. AWS has a limit, and an error for it, but does not publish the number."""
@@ -77,7 +77,10 @@ async def update(
             weights=alias.weights if weights is None else weights,
         )
         _check(book, function_name, changed)
-        return dataclasses.replace(function, aliases={**function.aliases, name: changed})
+        function = dataclasses.replace(function, aliases={**function.aliases, name: changed})
+        if name in function.provisioned:
+            concurrency.check_targets(book, function, name)
+        return function
 
     function = await book.change(names.FunctionRef(name=function_name), decide)
     return function.aliases[name]

@@ -5,7 +5,9 @@ reservation or else from the account; 100 must stay for functions without a rese
 docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html
 """
 
+import collections
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +15,7 @@ from runtime import errors, model
 from runtime.registry import names, records, registry
 
 UNRESERVED_MINIMUM = 100
+_UNPUBLISHED = "Provisioned Concurrency Configs cannot be applied to unpublished function versions."
 
 
 def unreserved(book: registry.Registry, account: int, *, besides: str | None = None) -> int:
@@ -58,14 +61,15 @@ async def unreserve(book: registry.Registry, ref: names.FunctionRef) -> None:
 async def provision(book: registry.Registry, ref: names.FunctionRef, executions: int, account: int) -> str:
     """Have workers of a version or alias kept ready; return when that was asked for, as AWS writes it."""
     if ref.qualifier == model.LATEST:
-        raise errors.InvalidParameterValue(
-            "Provisioned Concurrency Configs cannot be applied to unpublished function versions."
-        )
+        raise errors.InvalidParameterValue(_UNPUBLISHED)
     now = book.now()
 
     def decide(function: records.FunctionRecord) -> records.FunctionRecord:
         assert ref.qualifier is not None
-        _check_overlap(function, ref.qualifier)
+        alias = function.aliases.get(ref.qualifier)
+        if alias is not None and alias.weights:
+            raise errors.InvalidParameterValue("Invalid alias configuration for Provisioned Concurrency")
+        check_targets(book, function, ref.qualifier)
         others = {key: config for key, config in function.provisioned.items() if key != ref.qualifier}
         changed = dataclasses.replace(
             function, provisioned={**others, ref.qualifier: {"executions": executions, "last_modified": now}}
@@ -104,6 +108,45 @@ def _checked(book: registry.Registry, ref: names.FunctionRef) -> records.Functio
     return book.function(ref)
 
 
+def shares(function: records.FunctionRecord, qualifier: str) -> dict[str, int]:
+    """Return how many workers of which versions are to be held for a qualifier that is provisioned.
+
+    An alias's go to the version it points to; of one with a weight, the second version gets its share.
+    """
+    count: int = function.provisioned[qualifier]["executions"]
+    alias = function.aliases.get(qualifier)
+    if alias is None:
+        return {qualifier: count}
+    shared = {number: math.ceil(count * weight) for number, weight in alias.weights.items()}
+    found = {alias.version: count - sum(shared.values()), **shared}
+    return {number: share for number, share in found.items() if share}
+
+
+def wanted(function: records.FunctionRecord) -> dict[str, int]:
+    """Return how many workers of which versions of a function are to be held, for all its qualifiers."""
+    total: collections.Counter[str] = collections.Counter()
+    for qualifier in function.provisioned:
+        total.update(shares(function, qualifier))
+    return dict(total)
+
+
+def check_targets(book: registry.Registry, function: records.FunctionRecord, qualifier: str) -> None:
+    """Raise where what a qualifier means can have no provisioned concurrency, or has it already by another name."""
+    _check_overlap(function, qualifier)
+    alias = function.aliases.get(qualifier)
+    for number in {qualifier} if alias is None else {alias.version, *alias.weights}:
+        if number == model.LATEST:
+            raise errors.InvalidParameterValue(_UNPUBLISHED)
+        settings = book.resolve(names.FunctionRef(name=function.name, qualifier=number)).settings
+        # AWS refuses these, too; the words are ours.
+        if settings["SnapStart"]["ApplyOn"] != "None":
+            raise errors.InvalidParameterValue("Provisioned Concurrency is not supported for functions with SnapStart.")
+        if settings.get("TenancyConfig"):
+            raise errors.InvalidParameterValue(
+                "Provisioned Concurrency is not supported for functions with tenant isolation."
+            )
+
+
 def _provisioned(function: records.FunctionRecord) -> int:
     return sum(config["executions"] for config in function.provisioned.values())
 
@@ -111,7 +154,7 @@ def _provisioned(function: records.FunctionRecord) -> int:
 def _check_overlap(function: records.FunctionRecord, qualifier: str) -> None:
     """Raise where a version would be provisioned twice, by its number and through an alias."""
     alias = function.aliases.get(qualifier)
-    if alias is not None and alias.version in function.provisioned:
+    if alias is not None and {alias.version, *alias.weights} & function.provisioned.keys():
         raise errors.ResourceConflict(
             "Alias can't be used for Provisioned Concurrency configuration on an already Provisioned version"
         )

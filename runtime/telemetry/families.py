@@ -183,6 +183,36 @@ BLANKS = Family(
 TEMPLATES = Family(
     "hotfork_snapshots", "gauge", "Versions with a snapshot that is making or ready, or with none, refused.", ("state",)
 )
+PROVISIONED_INVOCATIONS = Family(
+    "hotfork_provisioned_concurrency_invocations_total",
+    "counter",
+    "Invocations that ran on provisioned concurrency, since it was asked for.",
+    ("function",),
+)
+PROVISIONED_SPILLOVER = Family(
+    "hotfork_provisioned_concurrency_spillover_invocations_total",
+    "counter",
+    "Invocations of versions with provisioned concurrency that ran without, because all of it was in use.",
+    ("function",),
+)
+PROVISIONED_BUSY = Family(
+    "hotfork_provisioned_concurrent_executions",
+    "gauge",
+    "Invocations that are running on provisioned concurrency.",
+    ("function",),
+)
+PROVISIONED_READY = Family(
+    "hotfork_provisioned_concurrency_ready",
+    "gauge",
+    "Workers of provisioned concurrency that are initialised, busy or not.",
+    ("function",),
+)
+PROVISIONED_UTILIZATION = Family(
+    "hotfork_provisioned_concurrency_utilization_ratio",
+    "gauge",
+    "Share of the provisioned concurrency that is in use, 0 to 1.",
+    ("function",),
+)
 ZYGOTES = Family("hotfork_zygotes", "gauge", "Zygotes that are running, by runtime.", ("runtime",))
 LOG_DROPPED = Family(
     "hotfork_log_dropped_bytes_total",

@@ -34,7 +34,7 @@ MAPPING_ID = "00000000-0000-0000-0000-000000000000"
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rows")
-    with api_harness.serving(folder, provisioned=lambda name, qualifier: 0) as served:
+    with api_harness.serving(folder) as served:
         client = served.client()
         api_harness.create(client, "fn", Publish=True)
         client.create_alias(FunctionName="fn", Name="eventinvokealias", FunctionVersion="1")

@@ -9,6 +9,7 @@ from pathlib import Path
 import hypothesis
 from hypothesis import strategies as st
 
+from runtime import model
 from runtime.api import context, control, shapes
 from runtime.registry import code, names, registry, store
 
@@ -165,7 +166,7 @@ def test_every_request_is_answered(sequence):
 
 async def answer(folder, sequence):
     book = registry.Registry(store.MemoryStore(), code.CodeStore(folder, no_unpacking), names.Site())
-    api = control.Api(book, context.Options(interpreters=["python3.11"], provisioned=lambda *_: 1))
+    api = control.Api(book, context.Options(interpreters=["python3.11"], provisioned=lambda *_: model.Allocation(ready=1)))
     await prepare(api)
     for request in sequence:
         async with asyncio.timeout(20):

@@ -99,7 +99,7 @@ class Launcher:
         self.starts = []
         self.distrusted = []
 
-    def launch(self, version, listener):
+    def launch(self, version, listener, *, copied=True):
         if self.error is not None:
             raise self.error
         actor = Actor(version, listener)

@@ -59,6 +59,8 @@ class Policy:
 
 
 class Worker:
+    provisioned = False
+
     def __init__(self):
         self.drained = self.frozen = False
         self.old = False
