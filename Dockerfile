@@ -13,11 +13,12 @@
 #   docker run --rm -p 127.0.0.1:3001:3001 \
 #     --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined \
 #     hotfork
+# Functions have no network there, unless --device /dev/net/tun is added: then they reach the Internet.
 #
 # Level 3, and a limit of memory and processes per worker: root in the container, and a writable cgroup tree
 # (writable-cgroups is in Docker Engine 28 and later, with cgroup v2; before that, --privileged). A /tmp on disk needs
 # loop devices, which --privileged gives; without them /tmp is memory.
-#   docker run --rm -p 127.0.0.1:3001:3001 --user 0 --cap-add SYS_ADMIN --cap-add NET_ADMIN \
+#   docker run --rm -p 127.0.0.1:3001:3001 --user 0 --cap-add SYS_ADMIN --cap-add NET_ADMIN --device /dev/net/tun \
 #     --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined \
 #     --security-opt writable-cgroups=true \
 #     hotfork hotfork serve --isolation strong
@@ -34,9 +35,10 @@ RUN python -m venv /opt/hotfork \
     && /opt/hotfork/bin/pip install --no-cache-dir --disable-pip-version-check .
 
 FROM python:3.12-slim
-# For level 3: rules that keep functions off private networks, and /tmp on disk.
+# The way to the Internet and the rules that keep functions off private networks (passt, nftables); for level 3, /tmp on
+# disk (e2fsprogs).
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends nftables e2fsprogs \
+    && apt-get install -y --no-install-recommends nftables passt e2fsprogs \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/hotfork /opt/hotfork
 RUN useradd --uid 10001 --user-group --home-dir /var/lib/hotfork --create-home --shell /usr/sbin/nologin hotfork

@@ -154,10 +154,10 @@ def _own_namespace() -> int:
 def _become_pasta(pasta: str, told: socket.socket) -> NoReturn:
     try:
         _, fds, _, _ = socket.recv_fds(told, 16, 1)
-        os.set_inheritable(fds[0], True)
+        os.dup2(fds[0], 0)  # of the descriptors that it is given, pasta closes all but the first three
         # Ignored by Python, and pasta takes that for an error.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        os.execv(pasta, [pasta, *_PASTA, *_NO_PORTS, "--netns", f"/proc/self/fd/{fds[0]}"])  # noqa: S606 - as meant
+        os.execv(pasta, [pasta, *_PASTA, *_NO_PORTS, "--netns", "/proc/self/fd/0"])  # noqa: S606 - as meant
     except (OSError, IndexError) as error:
         sys.stderr.write(f"pasta: {error}\n")
     finally:
