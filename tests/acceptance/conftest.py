@@ -29,6 +29,9 @@ def zipped(files):
     return buffer.getvalue()
 
 
+_RUNNING = set()
+
+
 class Server:
     """A `hotfork serve` of the test's own."""
 
@@ -54,6 +57,7 @@ class Server:
             self._close()
             raise AssertionError(line + Path(self.log.name).read_text())
         self.url = line.split()[-1]
+        _RUNNING.add(self)
         return self
 
     def kill(self):
@@ -76,6 +80,7 @@ class Server:
         self._close()
 
     def _close(self):
+        _RUNNING.discard(self)
         self.process.stdout.close()
         self.log.close()
 
@@ -115,6 +120,17 @@ def until(condition, timeout_s=30):
         assert time.monotonic() < end, "the condition did not come true"
         time.sleep(0.01)
     return value
+
+
+@pytest.fixture(autouse=True)
+def _no_server_is_left():
+    """End what a test that failed half-way has left running: it would load the machine for hours."""
+    before = set(_RUNNING)
+    yield
+    left = _RUNNING - before
+    for one in left:
+        one.end()
+    assert not left
 
 
 @pytest.fixture(scope="session")
