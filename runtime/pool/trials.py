@@ -132,7 +132,7 @@ def _run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     here = str(Path(__file__).parent.parent.parent)
     return subprocess.run(  # noqa: S603 - our own interpreter
         [os.path.realpath(sys.executable), "-I", "-S", "-c", program, f"{here}:{library}", *arguments],
-        env={},
+        env={"PATH": os.environ.get("PATH") or os.defpath},  # where the server itself looks for tools
         capture_output=True,
         text=True,
         check=False,

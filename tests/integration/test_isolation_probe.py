@@ -102,8 +102,11 @@ def test_an_ordinary_user_gets_namespaces_and_is_told_what_is_soft():
     assert report["mode"] == "user"
     for name in ("pid", "mount", "network", "identity", "seccomp"):
         assert state(report, name)["engaged"]
-    assert not state(report, "egress")["engaged"]
     assert not state(report, "scratch")["engaged"]
+    egress, tun = state(report, "egress"), Path("/dev/net/tun")
+    installed = all(shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin") for tool in ("pasta", "nft"))
+    assert ("is not installed" in egress["why"]) == (not installed)
+    assert egress["engaged"] == (installed and tun.exists() and tun.stat().st_mode & 0o006 == 0o006)
     if not state(report, "cgroup_memory")["engaged"]:
         assert report["level"] == 2
         refusal = probed(*ordinary, python=SYSTEM_PYTHON, isolation="strong")["error"]

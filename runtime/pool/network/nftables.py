@@ -22,7 +22,7 @@ from runtime import errors
 from runtime.pool import instance
 from runtime.pool.network import reach, rules
 
-SEARCH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+SEARCH = f"{os.environ.get('PATH') or os.defpath}:/usr/sbin:/sbin"
 """Where nft and its like are looked for: an ordinary user's PATH often leaves out the last two."""
 
 _CURE = "install nftables (apt install nftables, dnf install nftables) and run with CAP_NET_ADMIN"
