@@ -142,8 +142,8 @@ class _Supervisor:
             options = context.Options(
                 interpreters=tuple(forks.runtimes),
                 account_concurrency=settings.pool.account_concurrency,
-                snapshots=lambda name, number: starts.templates.state(functions_.version(name, number)),
                 provisioned=provided.allocation,
+                snapshots=lambda name, number: starts.templates.state(functions_.version(name, number)),
                 source=_code_source(settings),
             )
             api = control.Api(functions_, options)
@@ -174,9 +174,9 @@ class _Supervisor:
             await _deploy(examples, api)
             for runtime in settings.preload_interpreters:
                 await forks.preload(runtime)
+            provided.restore()
             await queued.start()
             # Called first at the end: what is cut short then runs again after the next start.
-            provided.restore()
             self._up.callback(queued.hand_back)
             if keeper.needs_wall(network.how if network.open_to_host else "", own_uids=os.geteuid() == 0):
                 self._build_wall(http, functions_http)
@@ -204,8 +204,6 @@ class _Supervisor:
         await functions_.collect(everything=True)
         return functions_
 
-    def _events(
-        self, runner: invoker.Invoker, functions_: registry.Registry, listener: telemetry.Telemetry
     def _admission(
         self, functions_: registry.Registry, workers: pool.Pool, listener: telemetry.Telemetry
     ) -> tuple[admission.Admission, provisions.Provisions]:
@@ -217,6 +215,8 @@ class _Supervisor:
         functions_.subscribe(lambda change: _follow(change, functions_, places, workers, provided, listener))
         return places, provided
 
+    def _events(
+        self, runner: invoker.Invoker, functions_: registry.Registry, listener: telemetry.Telemetry
     ) -> events.Events:
         """Return the queue of asynchronous events; closed before the workers that serve it."""
         settings = self._settings
@@ -299,9 +299,6 @@ class _Supervisor:
             new_stream=_new_stream,
         )
         self._up.push_async_callback(workers.close)
-        return workers, starts
-
-    def _serve_functions(self, application: front.Front, network: modes.Network) -> server.Server:
         for family, read in (
             (families.PROVISIONED_INVOCATIONS, workers.provisioned.invocations),
             (families.PROVISIONED_SPILLOVER, workers.provisioned.spilled),
@@ -310,6 +307,9 @@ class _Supervisor:
             (families.PROVISIONED_UTILIZATION, workers.provisioned.utilization),
         ):
             listener.metrics.watch(family, read)
+        return workers, starts
+
+    def _serve_functions(self, application: front.Front, network: modes.Network) -> server.Server:
         """Let functions reach the API, each with credentials of its own, where its network has a door to it."""
         limits = server.Limits(
             body_limit=refusals.body_limit,
@@ -406,10 +406,10 @@ def _follow(
     functions_: registry.Registry,
     places: admission.Admission,
     workers: pool.Pool,
+    provided: provisions.Provisions,
     listener: telemetry.Telemetry,
 ) -> None:
     """Let a change of a function take effect: its old workers go, its reserved concurrency counts."""
-    provided: provisions.Provisions,
 
     def keep(key: model.WorkerKey) -> bool:
         return change.generations.get(key.version, key.generation) == key.generation
@@ -420,10 +420,10 @@ def _follow(
             workers.prepare(functions_.version(change.function_name, number))
     record = functions_.ledger.function(change.function_name)
     places.reserve(change.function_name, record.reserved_concurrency if record else None)
+    provided.follow(change.function_name)
     if record is None:
         listener.forget(change.function_name, f"/aws/lambda/{change.function_name}")
 
-    provided.follow(change.function_name)
 
 def _watch_isolation(listener: telemetry.Telemetry, report: isolation.Report) -> None:
     listener.metrics.watch(families.ISOLATION_LEVEL, lambda: report.level)
