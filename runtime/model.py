@@ -9,6 +9,9 @@ import dataclasses
 import enum
 import typing
 from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
 
 LATEST = "$LATEST"
 ISOLATION_TAG = "hotfork:isolation"
@@ -56,20 +59,21 @@ class Version:
     tenant_isolation: bool = False
     """Every call names a tenant, and no worker serves two (TenancyConfig)."""
     tags: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    key: "WorkerKey" = dataclasses.field(init=False, repr=False, compare=False)
+    """Under which workers of this version are pooled."""
+
+    def __post_init__(self) -> None:
+        """Make the key once: every call asks for it."""
+        key = WorkerKey(self.function_name, self.version, self.code_sha256, self.generation)
+        object.__setattr__(self, "key", key)
 
     @property
     def isolated(self) -> bool:
         """Return whether each of its calls is to get a worker of its own: the tag hotfork:isolation = invocation."""
         return self.tags.get(ISOLATION_TAG) == "invocation"
 
-    @property
-    def key(self) -> "WorkerKey":
-        """Return the key under which workers of this version are pooled."""
-        return WorkerKey(self.function_name, self.version, self.code_sha256, self.generation)
 
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class WorkerKey:
+class WorkerKey(NamedTuple):
     """What a worker was made for: a worker never serves an invocation of another key."""
 
     function_name: str
@@ -79,8 +83,7 @@ class WorkerKey:
     tenant_id: str | None = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Invocation:
+class Invocation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One call of a function version, resolved and admitted. The payload is opaque."""
 
     request_id: str
@@ -100,7 +103,7 @@ class Invocation:
     def key(self) -> WorkerKey:
         """Return the key of the workers that may serve it."""
         key = self.version.key
-        return key if self.tenant_id is None else dataclasses.replace(key, tenant_id=self.tenant_id)
+        return key if self.tenant_id is None else key._replace(tenant_id=self.tenant_id)
 
 
 class Status(enum.Enum):
@@ -168,8 +171,7 @@ class Phases:
         return self.fork + self.sandbox + self.assign + self.init
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What came of an invocation."""
 
     status: Status

@@ -37,11 +37,14 @@ class Observer(Protocol):
         ``cause`` is of a closed set: exit, signal, oom, timeout, protocol, start, init.
         """
 
-    def log_written(self, version: model.Version, stream: str, data: bytes, *, platform: bool = False) -> None:
-        """Take bytes for a log stream: the function's output as it came, or one whole ``platform`` line (START ...).
+    def log_written(
+        self, version: model.Version, stream: str, data: bytes, *, platform: bool = False, whole: bool = False
+    ) -> None:
+        """Take bytes for a log stream: the function's output as it came, or lines of the ``platform``'s (START ...).
 
-        Chunks of the function's output may end anywhere, even inside a character. ``platform`` is what tells our
-        lines from a function's that look like them: it is never set for bytes that a worker wrote.
+        Chunks of the function's output may end anywhere, even inside a character. Each of the platform's lines is an
+        event, unless they are said to be one as a ``whole``. ``platform`` is what tells our lines from a function's
+        that look like them: it is never set for bytes that a worker wrote.
         """
 
     def log_closed(self, version: model.Version, stream: str) -> None:
@@ -87,7 +90,9 @@ class Silent:
     def worker_failed(self, version: model.Version, cause: str) -> None:
         """Do nothing."""
 
-    def log_written(self, version: model.Version, stream: str, data: bytes, *, platform: bool = False) -> None:
+    def log_written(
+        self, version: model.Version, stream: str, data: bytes, *, platform: bool = False, whole: bool = False
+    ) -> None:
         """Do nothing."""
 
     def log_closed(self, version: model.Version, stream: str) -> None:

@@ -77,6 +77,9 @@ _MEMORY_SHARE = 0.8
 """Of the host's memory, what may be in use before no more workers are started, where nothing else is set."""
 _SWITCH_INTERVAL_S = 0.0005
 """How long a thread (logs, stores) may keep the event loop from the interpreter; Python's default is ten times that."""
+_COLLECT_AFTER = 50_000
+"""New objects after which the collector looks for cycles: an invocation makes none, but many objects."""
+
 _MB = 1024 * 1024
 _FUNCTIONS = "/2015-03-31/functions"
 _FUNCTIONS_CONNECTIONS = 4096
@@ -186,9 +189,7 @@ class _Supervisor:
             watch(families.HTTP_CONNECTIONS, lambda: http.connections)
             watch(families.HTTP_REQUESTS, lambda: application.requests)
             _watch_isolation(listener, report)
-            # What lives now lives on: the collector need not walk over it again.
-            gc.collect()
-            gc.freeze()
+            _tame_collector()
             announce(_url(settings.host, port), f"{report.summary()}\n{keeper.notice()}")
             await stop.asked.wait()
             queued.stop()
@@ -457,6 +458,13 @@ async def _listen(http: server.Server | walled.Walled, host: str, port: int) -> 
             why, cure = f"this machine has no address {host}", "choose another with --host"
         raise errors.ConfigError(f"cannot listen on port {port} of {host}: {why}; {cure}") from None
     return http.port
+
+
+def _tame_collector() -> None:
+    # What lives now lives on: the collector need not walk over it again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
 
 
 def _url(host: str, port: int) -> str:

@@ -23,7 +23,7 @@ _ENTRY = re.compile(r"([0-9a-f]{8}):(\d{1,6})", re.ASCII)
 def extend(trace_id: str, function_arn: str) -> tuple[str, int]:
     """Return the trace header that a function's invocation gets, and how often the chain invoked it before."""
     digest = _digest(function_arn)
-    match = _LINEAGE.search(trace_id)
+    match = _LINEAGE.search(trace_id) if "Lineage=" in trace_id else None
     if match is None:
         return f"{trace_id}{';' if trace_id else ''}Lineage=1:{digest}:0", 0
     # SDKs encode the bar.

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import termios
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ from runtime import wire
 READ_SIZE = 64 * 1024
 BIG_READ_SIZE = 1024 * 1024
 ENDED = "the worker closed its response pipe"
+_NO_BYTES = bytes(4)
 LOG_DRAIN_LIMIT = 4 * 1024 * 1024
 """Bytes read from the log pipe in one go; a pipe holds 64 KB, a writer that outruns us waits for its turn."""
 
@@ -96,6 +98,8 @@ class Link:
 
     def drain_log(self) -> None:
         """Hand over the log bytes that are already in the pipe."""
+        if self._log_fd < 0 or fcntl.ioctl(self._log_fd, termios.FIONREAD, _NO_BYTES) == _NO_BYTES:
+            return  # as most often: to ask costs less than to be refused
         left = LOG_DRAIN_LIMIT
         while left > 0 and self._log_fd >= 0:
             try:
@@ -151,6 +155,10 @@ class Link:
         if len(data) == READ_SIZE:
             _widen(self._response_fd)
         try:
+            message = self._decoder.whole(data)
+            if message is not None:
+                self._on_message(message)
+                return
             for message in self._decoder.feed(data):
                 self._on_message(message)
                 if self._response_fd < 0:

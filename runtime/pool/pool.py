@@ -261,6 +261,7 @@ class Pool:
     def _ended(self, group: groups.Group) -> None:
         """Note that a call was served."""
         group.busy -= 1
+        group.served += 1
         if group.quiet:
             group.lane.quiet_since = self._loop.time()
 
@@ -304,25 +305,37 @@ class Pool:
 
     def _start_for_waiting(self, group: groups.Group) -> None:
         start_s = self._start_time.value or START_S
-        overdue = self._clock() - start_s
         count = scaler.starts(
             waiting=len(group.waiting),
-            overdue=sum(1 for _ in itertools.takewhile(lambda call: call.arrived <= overdue, group.waiting)),
             starting=group.starting,
             busy=group.busy,
             service_s=group.service.value,
             start_s=start_s,
         )
+        self._start_some(group, count, start_s)
+
+    def _patience_ended(self, group: groups.Group) -> None:
+        """Start workers for the calls that waited as long as a start takes, and were not served."""
+        group.patience = None
+        if self._groups.get(group.key) is not group:
+            return
+        start_s = self._start_time.value or START_S
+        overdue = self._clock() - start_s
+        count = scaler.late_starts(
+            waiting=len(group.waiting),
+            overdue=sum(1 for _ in itertools.takewhile(lambda call: call.arrived <= overdue, group.waiting)),
+            starting=group.starting,
+            served=group.served - group.served_before,
+        )
+        self._start_some(group, count, start_s)
+
+    def _start_some(self, group: groups.Group, count: int, start_s: float) -> None:
         for _ in range(count):
             self._start_one(group)
         if group.patience is None and len(group.waiting) > group.starting:
+            group.served_before = group.served
             group.patience = self._loop.call_later(start_s, self._patience_ended, group)
         self._drop_if_empty(group)
-
-    def _patience_ended(self, group: groups.Group) -> None:
-        group.patience = None
-        if self._groups.get(group.key) is group:
-            self._start_for_waiting(group)
 
     def _start_one(self, group: groups.Group) -> None:
         """Start a worker, or refuse the call that waited longest."""

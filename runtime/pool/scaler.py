@@ -3,23 +3,32 @@
 A start costs some milliseconds of the machine's time; a worker that is busy with a call of a tenth of that will be
 free before a new one is ready. To start one for every call that finds none idle makes a burst feed itself: the starts
 take the processor from the workers, so that more calls find none idle. So a call first waits as long as a start would
-take, where the busy workers can be expected to serve it by then; after that it gets a start whatever was expected.
+take, where the busy workers can be expected to serve it by then. After that it gets a start, unless the others are
+being served at a rate by which its turn comes within another start's time: then it is not workers that are missing.
 """
 
 
-def starts(*, waiting: int, overdue: int, starting: int, busy: int, service_s: float | None, start_s: float) -> int:
-    """Return how many workers to start now.
+def starts(*, waiting: int, starting: int, busy: int, service_s: float | None, start_s: float) -> int:
+    """Return how many workers to start for calls that just came.
 
-    Of ``waiting`` calls, ``overdue`` have waited for ``start_s`` or longer; ``starting`` workers are on their way, and
-    ``busy`` ones take ``service_s`` for a call (None: not known yet).
+    ``waiting`` calls have no worker, ``starting`` workers are on their way, and ``busy`` ones take ``service_s`` for a
+    call (None: not known yet); a start takes ``start_s``.
     """
     missing = waiting - starting
     if missing <= 0:
         return 0
     if not busy or service_s is None:
         return missing
-    served_soon = int(busy * start_s / max(service_s, 1e-6))
-    return max(missing - served_soon, min(overdue, missing), 0)
+    return max(missing - int(busy * start_s / max(service_s, 1e-6)), 0)
+
+
+def late_starts(*, waiting: int, overdue: int, starting: int, served: int) -> int:
+    """Return how many workers to start for calls that were expected to be served by now.
+
+    Of the ``waiting`` calls, ``overdue`` have waited for as long as a start takes or longer; during the last such time
+    ``served`` calls were.
+    """
+    return max(min(overdue - served, waiting - starting), 0)
 
 
 class Average:

@@ -11,9 +11,12 @@ Times are seconds on a clock that is passed in: the event loop's own stands stil
 import asyncio
 import dataclasses
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
+
+import msgspec
 
 from runtime import errors, model, observer, wire
 from runtime.pool import call as calls
@@ -104,6 +107,7 @@ class Worker:
         "_asked",
         "_cause",
         "_confined",
+        "_deadline",
         "_evasions",
         "_forked",
         "_frozen",
@@ -172,6 +176,8 @@ class Worker:
         # Read when the sandbox stands: then it need not ask us.
         self._link.send(around.launcher.assign(version, self.stream, self.kind))
         self._timer: asyncio.TimerHandle | None = around.loop.call_later(init_limit_s, self._init_expired)
+        self._deadline = math.inf
+        """Of its call, in the loop's time."""
         around.observer.worker_moved(version, "", self.slot.state.value)
 
     @property
@@ -207,7 +213,10 @@ class Worker:
         self._tail = report.Tail() if invocation.want_log_tail else None
         around.observer.invocation_started(invocation)
         self._platform(report.start(version, invocation.request_id, time.time()))
-        self._timer = around.loop.call_later(version.timeout_s, self._expired)
+        # No timer a call: the one of an earlier call rings before this deadline, and is then wound up to it.
+        self._deadline = around.loop.time() + version.timeout_s
+        if self._timer is None:
+            self._timer = around.loop.call_at(self._deadline, self._ring)
         self._link.send(
             wire.Invoke(
                 invocation.request_id,
@@ -347,11 +356,11 @@ class Worker:
             self._tail.add(data)
         self._around.observer.log_written(self.version, self.stream, data)
 
-    def _platform(self, line: bytes) -> None:
-        if line:
+    def _platform(self, lines: bytes, *, whole: bool = False) -> None:
+        if lines:
             if self._tail is not None:
-                self._tail.add(line)
-            self._around.observer.log_written(self.version, self.stream, line, platform=True)
+                self._tail.add(lines)
+            self._around.observer.log_written(self.version, self.stream, lines, platform=True, whole=whole)
 
     def _broken(self, reason: str) -> None:
         """End a worker that broke the protocol, or whose response pipe ended."""
@@ -414,13 +423,17 @@ class Worker:
             "timeout",
         )
 
-    def _expired(self) -> None:
-        self._fail(faults.timeout(self.version.timeout_s))
+    def _ring(self) -> None:
+        self._timer = None
+        if self._around.loop.time() >= self._deadline:
+            self._fail(faults.timeout(self.version.timeout_s))
+        elif self._deadline < math.inf:
+            self._timer = self._around.loop.call_at(self._deadline, self._ring)
 
     # How calls and workers end
 
     def _finish(self, status: model.Status, payload: bytes, content_type: str, error_type: str | None) -> None:
-        self._stop_timer()
+        self._deadline = math.inf
         self._link.drain_log()
         call, outcome = self._conclude(status, payload, content_type, error_type)
         if self._move(slot.Event.FINISH) is slot.State.STOPPING:
@@ -502,12 +515,14 @@ class Worker:
         """Write the last lines of a call and return its outcome with the tail of its log."""
         version, request_id, now = self.version, call.invocation.request_id, time.time()
         if fault is not None:
-            self._platform(report.failure(version, request_id, fault.status, fault.message, now))
-        self._platform(report.end(version, request_id, outcome, now))
+            self._platform(report.failure(version, request_id, fault.status, fault.message, now), whole=True)
         reported = fault.reported_type if fault else None
-        self._platform(report.report(version, request_id, outcome, now, error_type=reported))
+        self._platform(
+            report.end(version, request_id, outcome, now)
+            + report.report(version, request_id, outcome, now, error_type=reported)
+        )
         if self._tail is not None:
-            outcome = dataclasses.replace(outcome, log_tail=self._tail.value())
+            outcome = msgspec.structs.replace(outcome, log_tail=self._tail.value())
             self._tail = None
         self._around.observer.invocation_finished(call.invocation, outcome)
         return outcome
@@ -561,8 +576,9 @@ class Worker:
         old = self.slot.state
         new = self.slot.apply(event)
         if new is not old:
-            self._around.observer.worker_moved(self.version, old.value, new.value)
+            self._around.observer.worker_moved(self.version, _NAMES[old], _NAMES[new])
         return new
 
 
+_NAMES = {state: state.value for state in slot.State}
 _NO_PHASES = model.Phases()

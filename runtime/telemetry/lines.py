@@ -61,13 +61,21 @@ def function_lines(now: float, stream: str, block: bytes) -> bytes:
     ``now`` is Unix time; what is not UTF-8 becomes U+FFFD. Works on the block as a whole, because it runs in a thread
     beside the event loop: a step of Python for each line of a flood would keep the loop from its turn.
     """
-    head = _head(int(now * 1000), stream, b"F")
-    return head + escape(block)[:-1].replace(b"\n", b"\n" + head) + b"\n"
+    return _lines(_head(int(now * 1000), stream, b"F"), block)
 
 
-def platform_line(now: float, stream: str, message: bytes) -> bytes:
+def platform_lines(now: float, stream: str, block: bytes) -> bytes:
+    """Return the lines for events of the platform's; in ``block`` each ends in a line break."""
+    return _lines(_head(int(now * 1000), stream, b"P"), block)
+
+
+def platform_event(now: float, stream: str, message: bytes) -> bytes:
     """Return the line for one event of the platform's."""
     return _head(int(now * 1000), stream, b"P") + escape(message.rstrip(b"\n")).replace(b"\n", _BREAK_CODE) + b"\n"
+
+
+def _lines(head: bytes, block: bytes) -> bytes:
+    return head + escape(block)[:-1].replace(b"\n", b"\n" + head) + b"\n"
 
 
 @functools.lru_cache(maxsize=1024)

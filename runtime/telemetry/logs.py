@@ -26,7 +26,7 @@ T = TypeVar("T")
 LINE_COST = 64
 """What a line break counts in bytes against the rate: events cost time and space beside their text."""
 
-_PLATFORM, _FUNCTION = writer.Kind.PLATFORM, writer.Kind.FUNCTION
+_PLATFORM, _WHOLE, _FUNCTION = writer.Kind.PLATFORM, writer.Kind.WHOLE, writer.Kind.FUNCTION
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,9 @@ class LogStore:
 
     # On the event loop
 
-    def log_written(self, version: model.Version, stream: str, data: bytes, *, platform: bool = False) -> None:
+    def log_written(
+        self, version: model.Version, stream: str, data: bytes, *, platform: bool = False, whole: bool = False
+    ) -> None:
         """Queue bytes of a stream; drop them where there are too many."""
         source = self._sources.get(version.log_group)
         if source is None:
@@ -96,7 +98,9 @@ class LogStore:
         now = self._clock()
         size = len(data)
         waiting = self._put - self._writer.taken + size
+        kind = _FUNCTION
         if platform:
+            kind = _WHOLE if whole else _PLATFORM
             if waiting > 2 * self._buffer_bytes:
                 self._drop("buffer", source, version, stream, data)
                 return
@@ -114,7 +118,7 @@ class LogStore:
                 return
             source.tokens = tokens - cost
         self._put += size
-        self._queue.append((source, stream, data, _PLATFORM if platform else _FUNCTION, now))
+        self._queue.append((source, stream, data, kind, now))
         if not self._awake:
             self._awake = True
             self._wake.set()

@@ -27,7 +27,8 @@ class Kind(enum.Enum):
     """What a queued chunk is."""
 
     FUNCTION = "output of the function"
-    PLATFORM = "one line of the platform's"
+    PLATFORM = "lines of the platform's, each an event"
+    WHOLE = "lines of the platform's, one event"
     CLOSED = "the end of its stream"
     DROPPED = "the place where chunks were dropped"
 
@@ -110,13 +111,15 @@ class Writer:
             # The rest of a line may be lost: what follows is not its continuation.
             self._end(group, stream, now)
             self._notices[source] = stream
-        elif kind is Kind.PLATFORM:
-            self.taken += len(data)
-            self._end(group, stream, now)
-            self._add(group, lines.platform_line(now, stream, data))
         else:
             self.taken += len(data)
-            self._split(group, stream, data, now)
+            if kind is Kind.FUNCTION:
+                self._split(group, stream, data, now)
+                return
+            if self._splitters:
+                self._end(group, stream, now)
+            format_ = lines.platform_lines if kind is Kind.PLATFORM else lines.platform_event
+            self._add(group, format_(now, stream, data))
 
     def _split(self, group: str, stream: str, data: bytes, now: float) -> None:
         key = (group, stream)
@@ -155,7 +158,7 @@ class Writer:
                 as_json=source.as_json,
             )
             source.told_bytes, source.told_records, source.told_at = dropped_bytes, dropped_records, now
-            self._add(source.group, lines.platform_line(now, stream, line))
+            self._add(source.group, lines.platform_lines(now, stream, line))
 
     def _add(self, group: str, data: bytes) -> None:
         self._lines.setdefault(group, []).append(data)

@@ -150,7 +150,7 @@ class Listener(observer.Silent):
     def worker_failed(self, version, cause):
         self.failures.append(cause)
 
-    def log_written(self, version, stream, data, *, platform=False):
+    def log_written(self, version, stream, data, *, platform=False, whole=False):
         self.logs += data
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import msgspec
 import pytest
 
 from runtime import model
@@ -43,7 +44,7 @@ IMPORT = model.Outcome(
     billed_ms=96,
     max_memory_mb=39,
 )
-RAISED = dataclasses.replace(IMPORT, error_type="KeyError")
+RAISED = msgspec.structs.replace(IMPORT, error_type="KeyError")
 
 
 def document(line):
@@ -65,7 +66,7 @@ def test_text_lines_of_a_cold_success():
 
 
 def test_a_warm_report_has_no_init_duration():
-    line = report.report(TEXT, ID, dataclasses.replace(OK, init_s=None), NOW)
+    line = report.report(TEXT, ID, msgspec.structs.replace(OK, init_s=None), NOW)
     assert line.endswith(b"\tMax Memory Used: 123 MB\t\n")
 
 
@@ -83,7 +84,7 @@ def test_a_report_of_a_failed_import_and_of_running_out_of_memory():
     assert report.report(TEXT, ID, IMPORT, NOW).endswith(
         b"\tMax Memory Used: 39 MB\tStatus: error\tError Type: Runtime.ImportModuleError\n"
     )
-    killed = dataclasses.replace(IMPORT, error_type="Runtime.ExitError")
+    killed = msgspec.structs.replace(IMPORT, error_type="Runtime.ExitError")
     assert report.report(TEXT, ID, killed, NOW, error_type="Runtime.OutOfMemory").endswith(
         b"\tStatus: error\tError Type: Runtime.OutOfMemory\n"
     )

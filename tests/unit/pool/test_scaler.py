@@ -15,31 +15,45 @@ from runtime.pool import scaler
         ({"waiting": 1, "busy": 1, "service_s": 0.3}, 1),  # a slow function: its worker will not be free soon
         ({"waiting": 10, "busy": 1, "service_s": 0.001}, 0),  # a fast one serves ten calls while one would start
         ({"waiting": 25, "busy": 1, "service_s": 0.001}, 15),
-        ({"waiting": 10, "busy": 1, "service_s": 0.001, "overdue": 2}, 2),  # the patience of two has ended
-        ({"waiting": 10, "busy": 1, "service_s": 0.001, "overdue": 9, "starting": 4}, 6),
         ({"waiting": 1, "busy": 1, "service_s": 0.0}, 0),
     ],
 )
 def test_the_number_of_starts(state, expected):
-    full = {"overdue": 0, "starting": 0, "busy": 0, "service_s": None, "start_s": 0.01, **state}
+    full = {"starting": 0, "busy": 0, "service_s": None, "start_s": 0.01, **state}
     assert scaler.starts(**full) == expected
 
 
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ({"waiting": 10, "overdue": 2}, 2),  # nobody was served: the worker is busy for longer than was expected
+        ({"waiting": 10, "overdue": 9, "starting": 4}, 6),
+        ({"waiting": 30, "overdue": 10, "served": 25}, 0),  # it goes on, and their turn will come
+        ({"waiting": 30, "overdue": 10, "served": 4}, 6),
+        ({"waiting": 30, "overdue": 0}, 0),
+    ],
+)
+def test_the_number_of_late_starts(state, expected):
+    assert scaler.late_starts(**{"starting": 0, "served": 0, **state}) == expected
+
+
 @given(
-    st.integers(0, 2000),
     st.integers(0, 2000),
     st.integers(0, 2000),
     st.integers(0, 1000),
     st.none() | st.floats(0, 900),
     st.floats(0.001, 10),
 )
-def test_never_more_than_are_missing_and_never_fewer_than_are_overdue(waiting, overdue, starting, busy, service, start):
+def test_never_more_than_are_missing(waiting, starting, busy, service, start):
+    count = scaler.starts(waiting=waiting, starting=starting, busy=busy, service_s=service, start_s=start)
+    assert 0 <= count <= max(0, waiting - starting)
+
+
+@given(st.integers(0, 2000), st.integers(0, 2000), st.integers(0, 2000))
+def test_an_overdue_call_gets_a_start_where_nobody_is_served(waiting, overdue, starting):
     overdue = min(overdue, waiting)
-    count = scaler.starts(
-        waiting=waiting, overdue=overdue, starting=starting, busy=busy, service_s=service, start_s=start
-    )
-    missing = max(0, waiting - starting)
-    assert min(overdue, missing) <= count <= missing
+    count = scaler.late_starts(waiting=waiting, overdue=overdue, starting=starting, served=0)
+    assert count == min(overdue, max(0, waiting - starting))
 
 
 def test_an_average_begins_with_its_first_sample_and_follows():

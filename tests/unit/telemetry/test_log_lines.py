@@ -12,7 +12,7 @@ STREAM = "2026/11/22/[$LATEST]0a1b2c"
 
 def stored(message, *, platform=False):
     if platform:
-        return lines.platform_line(NOW, STREAM, message)[:-1]
+        return lines.platform_event(NOW, STREAM, message)[:-1]
     return lines.function_lines(NOW, STREAM, message + b"\n")[:-1]
 
 
@@ -63,6 +63,15 @@ def test_what_is_not_utf8_is_replaced():
 )
 def test_a_line_that_is_none_of_ours_is_no_event(line):
     assert lines.parse(line) is None
+
+
+def test_lines_of_the_platform_that_come_together_are_events_of_their_own():
+    block = lines.platform_lines(NOW, STREAM, b"END RequestId: 1\nREPORT RequestId: 1\n")
+    events = [lines.parse(line) for line in block.splitlines()]
+    assert [(event.message, event.platform) for event in events] == [
+        ("END RequestId: 1", True),
+        ("REPORT RequestId: 1", True),
+    ]
 
 
 def test_a_function_cannot_forge_a_platform_line():
