@@ -417,7 +417,7 @@ def _follow(
 
     workers.retire(change.function_name, keep=keep)
     for number, generation in change.generations.items():
-        if number != model.LATEST and generation is not None:
+        if generation is not None:
             workers.prepare(functions_.version(change.function_name, number))
     record = functions_.ledger.function(change.function_name)
     places.reserve(change.function_name, record.reserved_concurrency if record else None)
