@@ -56,6 +56,7 @@ from runtime.pool import (
     launcher,
     memory_class,
     pool,
+    preloading,
     rules,
     scratch,
     sdk,
@@ -160,6 +161,7 @@ class _Supervisor:
                 lambda name: functions_.version(name, None).log_group,
                 listener.exposition,
                 lambda: {"ready": forks.ready, "workers": workers.statistics(), "isolation": report.document()},
+                lambda name, qualifier: starts.explain(functions_.version(name, qualifier)),
             )
             application = front.Front(
                 invoke,
@@ -280,7 +282,8 @@ class _Supervisor:
             ),
             host_memory_bytes=host_memory_bytes,
         )
-        starts = launcher.Launcher(plan, forks, holdings, listener, new_stream=_new_stream)
+        choice = preloading.Preloading(forks, settings.pool.preload_sdk, self._spawn)
+        starts = launcher.Launcher(plan, forks, holdings, listener, choice, new_stream=_new_stream)
         self._up.callback(starts.close)
         listener.metrics.watch(families.BLANKS, starts.blanks.counts)
         listener.metrics.watch(families.TEMPLATES, starts.templates.states)

@@ -206,6 +206,7 @@ class Rig:
     python: str = ""
     sdk: str | None = None
     library: str = ""
+    preload: tuple[str, ...] = ()
 
     def __post_init__(self):
         self.code = self.folder / "code"
@@ -229,7 +230,13 @@ class Rig:
         if ROOT and self.mode != "root":
             python = self._as_ordinary("/usr/bin/python3")
         await self.spawner.start(
-            spawner.Settings(python=python, library=(self.library or str(library()),), sdk=self.sdk, mode=self.mode)
+            spawner.Settings(
+                python=python,
+                library=(self.library or str(library()),),
+                sdk=self.sdk,
+                mode=self.mode,
+                preload=self.preload,
+            )
         )
 
     def _as_ordinary(self, python):

@@ -68,12 +68,17 @@ class Pages:
         group_of: Callable[[str], str],
         exposition: Callable[[str], Awaitable[tuple[str, bytes]]],
         status: Callable[[], Mapping[str, Any]],
+        starts: Callable[[str, str | None], Mapping[str, str]],
     ) -> None:
-        """``group_of`` gives a function's log group; ``status`` what /readyz says, with its "ready"."""
+        """``group_of`` gives a function's log group; ``status`` what /readyz says, with its "ready".
+
+        ``starts`` says how workers of a function and qualifier are started.
+        """
         self._logs = logs
         self._group_of = group_of
         self._exposition = exposition
         self._status = status
+        self._starts = starts
 
     def by_path(self) -> dict[str, front.Page]:
         """Return the pages."""
@@ -82,6 +87,7 @@ class Pages:
             "/readyz": self._readyz,
             "/metrics": self._metrics,
             "/_hotfork/logs/": self._log_events,
+            "/_hotfork/starts/": self._explain_starts,
         }
 
     async def _healthz(self, _rest: str, _query: Mapping[str, str], _accept: str) -> front.Reply:
@@ -94,6 +100,10 @@ class Pages:
     async def _metrics(self, _rest: str, _query: Mapping[str, str], accept: str) -> front.Reply:
         content_type, body = await self._exposition(accept)
         return 200, [("Content-Type", content_type)], body
+
+    async def _explain_starts(self, function: str, _query: Mapping[str, str], _accept: str) -> front.Reply:
+        name, _, qualifier = function.partition(":")
+        return front.as_json(self._starts(name, qualifier or None))
 
     async def _log_events(self, function: str, query: Mapping[str, str], _accept: str) -> front.Reply:
         """Return events after ``after``, at most ``limit``; wait up to ``wait`` seconds where there are none."""

@@ -1,5 +1,8 @@
 """``hotfork ls``, ``describe`` and ``rm``."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from runtime.cli import client as clients
@@ -35,7 +38,10 @@ def ls(url: str | None, output: str | None) -> None:
 @outputs.options
 def describe(name: str, url: str | None, output: str | None) -> None:
     """Show a function: NAME, NAME:QUALIFIER or ARN."""
-    function = clients.Client(url).call("GET", clients.function_path(name))
+    client = clients.Client(url)
+    function = client.call("GET", clients.function_path(name))
+    starts = _starts(client, function["Configuration"])
+    function |= {"Starts": starts} if starts else {}
     if outputs.wants_json(output):
         outputs.show_json(function)
         return
@@ -44,8 +50,19 @@ def describe(name: str, url: str | None, output: str | None) -> None:
     fields = {key: value for key, value in configuration.items() if value not in ({}, [], "", None)}
     fields |= {f"Environment {key}": value for key, value in environment.items()}
     fields |= {f"Tag {key}": value for key, value in (function.get("Tags") or {}).items()}
+    fields |= {f"Starts {key}": value for key, value in starts.items()}
     fields["Code"] = function.get("Code", {}).get("Location")
     outputs.show_fields(fields)
+
+
+def _starts(client: clients.Client, configuration: Mapping[str, Any]) -> dict[str, str]:
+    """Return how the server would start a worker of a version; nothing where it does not say."""
+    version = f"{configuration.get('FunctionName', '')}:{configuration.get('Version', '$LATEST')}"
+    try:
+        found: dict[str, str] = client.call("GET", f"/_hotfork/starts/{clients.quote(version)}")
+    except clients.Refused:
+        return {}
+    return found
 
 
 @click.command()

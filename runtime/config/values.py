@@ -28,6 +28,8 @@ class Pool:
     blanks: int = 32
     """Workers kept forked and prepared before it is known for which function; 0 for none. They are made when functions
     are started, as many as that needs, and let go when none is."""
+    preload_sdk: Literal["auto", "off"] = "auto"
+    """auto: functions whose sources name boto3 start from a process that has imported it."""
     keep_alive: Literal["learned", "fixed"] = "learned"
     """learned: a function's last worker is kept for as long as its calls so far make worth while, and started again
     when the next call is due; fixed: for idle_ttl_s."""

@@ -1,6 +1,6 @@
 """The stock of blanks: workers forked and prepared before anybody knows for which function.
 
-Per interpreter and memory class, as many as ``demand`` wants, made one after the other when nobody waits for it, and
+Per zygote and memory class, as many as ``demand`` wants, made one after the other when nobody waits for it, and
 never more than ``most`` in all. A function takes a blank of its class, else one of any: the exact limits are set when
 it is taken. None are kept where the host is short of memory, and none when nothing was started for some minutes.
 """
@@ -25,7 +25,7 @@ LOOK_S = 5.0
 class Kind:
     """What a blank is prepared for."""
 
-    runtime: str
+    zygote: str
     memory_mb: int
     """Of its class."""
 
@@ -93,12 +93,12 @@ class Blanks:
         self._look: asyncio.TimerHandle | None = None
         self._closed = False
 
-    def take(self, version: model.Version, listener: process.Listener) -> forked.Forked | None:
-        """Return a blank that is now the version's, or None; either way the start counts.
+    def take(self, version: model.Version, zygote: str, listener: process.Listener) -> forked.Forked | None:
+        """Return a blank of a zygote that is now the version's, or None; either way the start counts.
 
         Raises WorkerLost or OSError where what the version needs cannot be had.
         """
-        kind = Kind(version.runtime, memory_class.of(self._classes, version.memory_mb).memory_mb)
+        kind = Kind(zygote, memory_class.of(self._classes, version.memory_mb).memory_mb)
         stock = self._stock(kind)
         stock.demand.started(self._loop.time())
         stock.broken = False
@@ -106,7 +106,7 @@ class Blanks:
         if version.ephemeral_storage_mb != memory_class.TMP_MB:
             return None
         if not stock.ready:
-            others = (other for key, other in self._stocks.items() if key.runtime == kind.runtime)
+            others = (other for key, other in self._stocks.items() if key.zygote == kind.zygote)
             stock = max(others, key=lambda other: len(other.ready))
         if not stock.ready:
             return None
@@ -122,13 +122,13 @@ class Blanks:
             raise
         return blank
 
-    def available(self, runtime: str) -> bool:
+    def available(self, zygote: str) -> bool:
         """Return whether one is there to be taken."""
-        return any(stock.ready for kind, stock in self._stocks.items() if kind.runtime == runtime)
+        return any(stock.ready for kind, stock in self._stocks.items() if kind.zygote == zygote)
 
-    def warm(self, runtime: str) -> None:
-        """Make the first blanks of an interpreter, as if a small function had been started."""
-        self._stock(Kind(runtime, self._classes[0].memory_mb)).demand.started(self._loop.time())
+    def warm(self, zygote: str) -> None:
+        """Make the first blanks of a zygote, as if a small function had been started."""
+        self._stock(Kind(zygote, self._classes[0].memory_mb)).demand.started(self._loop.time())
         self._refill_soon()
 
     def counts(self) -> Mapping[str, float]:

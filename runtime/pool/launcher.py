@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import psutil
 
 from runtime import model, observer, wire
-from runtime.pool import blanks, environment, forked, holding, memory_class, process, templates, zygotes
+from runtime.pool import blanks, environment, forked, holding, memory_class, preloading, process, templates, zygotes
 
 _INITIALIZATION = {model.StartKind.SNAPSHOT: "snap-start", model.StartKind.PROVISIONED: "provisioned-concurrency"}
 """AWS_LAMBDA_INITIALIZATION_TYPE: docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html."""
@@ -47,6 +47,7 @@ class Launcher:
         forks: zygotes.Zygotes,
         holdings: holding.Holdings,
         listener: observer.Observer,
+        zygote_choice: preloading.Preloading,
         *,
         new_stream: Callable[[model.Version], str],
         clock: Callable[[], float] = time.perf_counter,
@@ -55,6 +56,7 @@ class Launcher:
         self.plan = plan
         self._forks = forks
         self._holdings = holdings
+        self.preloading = zygote_choice
         self._numbers = itertools.count(1)
         self._room = True
         self._room_until = 0.0
@@ -70,14 +72,15 @@ class Launcher:
         copy = self.templates.copy(version, listener) if copied else None
         if copy is not None:
             return copy
-        blank = self.blanks.take(version, listener)
+        zygote = self.preloading.choose(version).zygote
+        blank = self.blanks.take(version, zygote, listener)
         if blank is not None:
             return blank
-        return self._order(version.runtime, self._holdings.take(version), listener, version)
+        return self._order(zygote, self._holdings.take(version), listener, version)
 
     def has_room(self, version: model.Version) -> bool:
         """Return whether there is memory for one more worker: a blank has it already."""
-        return self.blanks.available(version.runtime) or self._has_memory()
+        return self.blanks.available(self.preloading.choose(version).zygote) or self._has_memory()
 
     def started(self, version: model.Version, kind: model.StartKind, phases: model.Phases) -> None:
         """Make a template where that start says that it is worth while."""
@@ -85,9 +88,15 @@ class Launcher:
             self.templates.consider(version, phases.init)
 
     def prepare(self, version: model.Version) -> None:
-        """Make a template where the version asks for one."""
+        """Look through its sources, and make a template where the version asks for one."""
+        self.preloading.examine(version)
         if self.templates.suits(version):
             self.templates.want(version)
+
+    def explain(self, version: model.Version) -> dict[str, str]:
+        """Say how the next worker of a version would be started, and why so."""
+        choice = self.preloading.choose(version)
+        return {"Zygote": choice.zygote, "Reason": choice.reason, "Snapshot": self.templates.explain(version.key)}
 
     def distrust(self, version: model.Version, reason: str) -> None:
         """Make no more copies of a version's template."""
@@ -134,7 +143,7 @@ class Launcher:
 
     def _make_blank(self, kind: blanks.Kind, listener: process.Listener) -> forked.Forked:
         held = self._holdings.take_blank(kind.memory_mb, memory_class.TMP_MB)
-        return self._order(kind.runtime, held, listener, None)
+        return self._order(kind.zygote, held, listener, None)
 
     def _order_template(self, version: model.Version, listener: process.Listener, door_fd: int) -> forked.Forked:
         try:
@@ -142,11 +151,11 @@ class Launcher:
         except BaseException:
             os.close(door_fd)
             raise
-        return self._order(version.runtime, held, listener, version, door_fd)
+        return self._order(self.preloading.choose(version).zygote, held, listener, version, door_fd)
 
     def _order(
         self,
-        runtime: str,
+        zygote: str,
         held: holding.Holding,
         listener: process.Listener,
         version: model.Version | None,
@@ -156,7 +165,7 @@ class Launcher:
             started = forked.Forked(
                 next(self._numbers),
                 self._forks,
-                runtime,
+                zygote,
                 held,
                 listener,
                 version=version,

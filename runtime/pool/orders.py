@@ -23,6 +23,8 @@ class Settings:
     """Mode "user": a descriptor of one to join instead of making one; its owner must be our user."""
     resolv_conf: str = "/etc/resolv.conf"
     """What workers see as /etc/resolv.conf."""
+    preload: tuple[str, ...] = ()
+    """Packages of ``sdk`` that are imported before it is known for which function."""
     start_timeout_s: float = 10.0
 
 

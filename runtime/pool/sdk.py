@@ -27,6 +27,9 @@ PACKAGES = {
 }
 """By import name, the distribution."""
 
+PRELOADED = ("six", "dateutil", "jmespath", "urllib3", "botocore.session", "boto3")
+"""What a zygote imports of them, each after those that it needs."""
+
 
 def folder(parent: Path) -> Path:
     """Return the folder below ``parent``, made if it is not there yet; takes a second or two then."""

@@ -63,6 +63,8 @@ class Spawner:
 
     def __init__(self, on_lost: Callable[[str], None]) -> None:
         self.missing: dict[str, str] = {}
+        self.conflicts: frozenset[str] = frozenset()
+        """Names that a function's modules must not have for it to use what was preloaded."""
         self._on_lost = on_lost
         self._loop: asyncio.AbstractEventLoop
         self._channel: packets.PacketSocket | None = None
@@ -167,9 +169,10 @@ class Spawner:
                 self._forget(slot).on_exit(status)
             case wire.SpawnFailed(slot, step, code, reason):
                 self._forget(slot).on_failed(step, code, reason)
-            case wire.ZygoteReady(missing) if not self._ready.done() and len(fds) == 1:
+            case wire.ZygoteReady(missing, conflicts) if not self._ready.done() and len(fds) == 1:
                 self._zygote_fd = fds.pop()
                 self.missing = missing
+                self.conflicts = frozenset(conflicts.split())
                 self._ready.set_result(None)
             case wire.ZygoteFailed(step, code, reason) if not self._ready.done():
                 name = errno.errorcode.get(code, str(code))
@@ -254,6 +257,7 @@ def _execute(settings: Settings, control: socket.socket) -> subprocess.Popen[byt
         settings.sdk or "",
         settings.resolv_conf,
         str(os.getpid()),
+        ",".join(settings.preload),
     ]
     return subprocess.Popen(  # noqa: S603 - the operator's interpreter and our own program
         [settings.python, "-I", "-S", "-c", _PROGRAM, *arguments],

@@ -1,11 +1,18 @@
-"""The zygotes, one an interpreter: started when first needed; who comes before one serves waits for it."""
+"""The zygotes: one an interpreter, and one more that has imported the SDK (see ``preloading``).
+
+Each is started when it is first needed; who comes before one serves waits for it. They are named by runtime.
+"""
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 from runtime import errors
-from runtime.pool import spawner
+from runtime.pool import sdk, spawner
+
+PRELOADED = "+sdk"
+"""Behind a runtime's name: of its zygote that has the SDK's packages imported."""
 
 
 class Ordered(spawner.Listener, Protocol):
@@ -44,7 +51,8 @@ class Zygotes:
     @property
     def ready(self) -> bool:
         """Return whether workers can be had, as far as is known: no zygote failed last."""
-        return bool(self._settings) and not any(one.gone for one in self._zygotes.values())
+        needed = (one for name, one in self._zygotes.items() if not name.endswith(PRELOADED))
+        return bool(self._settings) and not any(one.gone for one in needed)
 
     def counts(self) -> dict[str, float]:
         """Return how many serve, by runtime."""
@@ -60,6 +68,19 @@ class Zygotes:
         if one is not None:
             one.spawner.kill(slot_id)
 
+    def warm(self, zygote: str) -> str:
+        """Start one, unless it is up, on its way, or never came up; return why it is not up."""
+        one = self._zygotes.get(zygote)
+        if one is None or (one.gone and one.served):
+            one = self._get(zygote)
+        if not one.up.done():
+            return "is being started"
+        return "" if one.served and not one.gone else f"cannot be had: {one.up.exception()}"
+
+    def conflicts(self, zygote: str) -> frozenset[str]:
+        """Return names of modules that keep a function from the use of what one has imported."""
+        return self._zygotes[zygote].spawner.conflicts
+
     async def preload(self, runtime: str) -> None:
         """Start the zygote of a runtime until it serves; raise WorkerLost or IsolationError if it never does."""
         await asyncio.shield(self._get(runtime).up)
@@ -72,9 +93,11 @@ class Zygotes:
     def _get(self, runtime: str) -> "_Zygote":
         one = self._zygotes.get(runtime)
         if one is None or one.gone:
-            settings = self._settings.get(runtime)
+            settings = self._settings.get(runtime.removesuffix(PRELOADED))
             if settings is None:
                 raise errors.WorkerLost(f"no interpreter for {runtime} is known: name one under [interpreters]")
+            if runtime.endswith(PRELOADED):
+                settings = dataclasses.replace(settings, preload=sdk.PRELOADED)
             one = self._zygotes[runtime] = _Zygote(settings, lambda reason: self.on_lost(runtime, reason))
             self._spawn_task(one.start())
         return one
@@ -89,6 +112,7 @@ class _Zygote:
         self._waiting: list[Ordered] = []
         self.spawner = spawner.Spawner(on_lost=self._lost)
         self.gone = False
+        self.served = False
         self.up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def start(self) -> None:
@@ -102,6 +126,7 @@ class _Zygote:
                 one.on_failed("zygote", 0, error.message)
                 one.placed()
         else:
+            self.served = True
             self.up.set_result(None)
             for one in self._waiting:
                 try:

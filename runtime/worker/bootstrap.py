@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from runtime import wire
-from runtime.worker import channel, context, faults, function_logs, handler, interpreter, marshal_json, root
+from runtime.worker import channel, context, faults, function_logs, handler, interpreter, marshal_json, preload, root
 
 _TOO_LARGE = f"Response payload size exceeded maximum allowed payload size ({wire.PAYLOAD_LIMIT} bytes)."
 
@@ -29,16 +29,17 @@ _costume: interpreter.Costume | None = None
 _log = function_logs.FunctionLog()
 
 
-def prepare(*more: types.ModuleType) -> None:
+def prepare(*more: types.ModuleType, preloaded: preload.Preloaded | None = None) -> None:
     """Do what all workers need and none has to do itself: once, in the zygote, after its last import.
 
-    ``more`` are modules of ours whose functions are on the stack while those of a function run.
+    ``more`` are modules of ours whose functions are on the stack while those of a function run; ``preloaded`` are
+    packages that functions need not import themselves.
     """
     global _costume
-    own = (channel, context, faults, function_logs, handler, interpreter, marshal_json, sys.modules[__name__])
-    interpreter.disguise((*own, *more))
+    own = (channel, context, faults, function_logs, handler, interpreter, marshal_json, preload)
+    interpreter.disguise((*own, sys.modules[__name__], *more))
     interpreter.set_time_zone()
-    _costume = interpreter.Costume()
+    _costume = interpreter.Costume(preloaded)
 
 
 def dress() -> None:

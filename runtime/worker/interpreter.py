@@ -23,12 +23,12 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib import machinery
 from typing import Any
 
 from runtime import wire
-from runtime.worker import faults
+from runtime.worker import faults, preload, renewal
 
 _STDLIB = os.path.dirname(os.__file__)
 _STDLIB_PATH = [
@@ -63,11 +63,18 @@ _SIGINT = int(signal.SIGINT)
 _set_signal: Callable[[int, Any], Any] = getattr(signal.signal, "__wrapped__", signal.signal)
 
 
+def preloaded(names: Sequence[str], folder: str, home: str) -> preload.Preloaded:
+    """Import packages out of a folder for all functions; see ``preload``."""
+    sys.path[:] = _STDLIB_PATH
+    return preload.load(names, folder, home=home, spared=_LOADED_ON_LAMBDA)
+
+
 class Costume:
     """What makes a process look like Lambda's, made ready in the zygote after its last import."""
 
-    def __init__(self) -> None:
+    def __init__(self, preloaded: preload.Preloaded | None = None) -> None:
         self.worn = False
+        self._preloaded = preloaded
         self._module_count = len(sys.modules)
         # What is replaced is kept alive: to free it would touch every page that it lies on.
         self._foreign = [
@@ -98,8 +105,14 @@ class Costume:
         for name, _ in self._foreign:
             del sys.modules[name]
         sys.modules["__main__"] = self._main
+        if "__mp_main__" in sys.modules:
+            sys.modules["__mp_main__"] = self._main  # multiprocessing's other name for it
         # Import hooks of packages that are installed beside us, such as editable installs, are not the function's.
         sys.meta_path[:] = [machinery.BuiltinImporter, machinery.FrozenImporter, machinery.PathFinder]
+        if self._preloaded is not None:
+            finder: Any = self._preloaded
+            sys.meta_path.insert(-1, finder)
+            renewal.renew()
         sys.path_importer_cache = self._importers
         if sys.prefix != sys.base_prefix:
             # A virtual environment of ours is not the function's: what it executes is the base interpreter.
@@ -136,6 +149,8 @@ class Costume:
 
     def _make_way(self, folders: list[str]) -> None:
         """Unload the part of the standard library that would not be loaded on Lambda and that the function brings."""
+        if self._preloaded is not None and any(map(self._preloaded.is_brought_by, folders)):
+            self._preloaded.discard()
         for folder in folders:
             try:
                 names = os.listdir(folder)

@@ -17,7 +17,7 @@ import sys
 from typing import Any, NoReturn
 
 from runtime import wire
-from runtime.worker import bootstrap, channel, faults, kernel, rights, safety, sandbox, seccomp
+from runtime.worker import bootstrap, channel, faults, kernel, renewal, rights, safety, sandbox, seccomp
 from runtime.worker.job import Job
 
 _BEFORE_SNAPSHOT, _AFTER_RESTORE = "Runtime.BeforeSnapshotError", "Runtime.AfterRestoreError"
@@ -206,24 +206,11 @@ def _serve(server: bootstrap.Server, handlers: dict[int, Any]) -> NoReturn:
     assign = wire.Assign(*pipe.receive()[1:])
     os.environ.clear()
     os.environ.update(assign.environment)
-    _renew()
+    renewal.renew()
     _run_hooks("get_after_restore", pipe, _AFTER_RESTORE, _AFTER_RESTORE_STATUS)
     bootstrap.flush()
     pipe.send(wire.Ready(0))
     server.over(pipe).run()
-
-
-def _renew() -> None:
-    """Make the copy's random numbers its own. The module ``random`` does that by itself, at every fork."""
-    generators = sys.modules.get("numpy.random")
-    if generators is not None:
-        generators.seed()
-    openssl: Any = sys.modules.get("_ssl")
-    if openssl is not None:
-        openssl.RAND_add(os.urandom(32), 0.0)
-    identifiers: Any = sys.modules.get("uuid")
-    if identifiers is not None:
-        identifiers._last_timestamp = None  # noqa: SLF001 - the only state of uuid1 that can be reached
 
 
 def _ignore(_signal: int, _frame: object) -> None:

@@ -24,7 +24,7 @@ import sys
 from typing import NoReturn
 
 from runtime import wire
-from runtime.worker import bootstrap, kernel, landlock, rights, root, sandbox, seccomp, template
+from runtime.worker import bootstrap, interpreter, kernel, landlock, preload, rights, root, sandbox, seccomp, template
 from runtime.worker.job import Job, Setting
 
 _ANCILLARY = socket.CMSG_SPACE(64 * 4)
@@ -39,9 +39,9 @@ def main(arguments: list[str]) -> NoReturn:
     """Run a zygote.
 
     Arguments: descriptors (the control socket's, and that of a user namespace to join), mode, library (used by the
-    caller), SDK folder, the file to show as /etc/resolv.conf, the parent's pid.
+    caller), SDK folder, the file to show as /etc/resolv.conf, the parent's pid, packages of the SDK to preload.
     """
-    fds, mode, _library, sdk, resolv_conf, parent = arguments
+    fds, mode, _library, sdk, resolv_conf, parent, packages = arguments
     fd, *user_namespace = map(int, fds.split(","))
     control = socket.socket(fileno=fd)
     sys.argv[:] = [""]
@@ -58,6 +58,10 @@ def main(arguments: list[str]) -> NoReturn:
             host_view = _enter_root(sdk, resolv_conf)
         step = "setting"
         zygote = Zygote(control, _setting(mode, sdk, host_view))
+        step = "preload"
+        if packages:
+            folder = sdk if mode == "bare" else "/var/runtime"
+            zygote.preloaded = interpreter.preloaded(packages.split(","), folder, _home(mode))
     except Exception as error:
         code = error.errno or 0 if isinstance(error, OSError) else 0
         reason = str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
@@ -116,6 +120,13 @@ def _enter_root(sdk: str, resolv_conf: str) -> int:
     return host_view
 
 
+def _home(mode: str) -> str:
+    """Return a worker's home folder as os.path.expanduser sees it: "~" where its uid has none."""
+    if mode == "user":
+        return "/tmp"  # root._USERS
+    return "~" if os.geteuid() == 0 else os.path.expanduser("~")  # noqa: PTH111 - no Path in a worker
+
+
 def _setting(mode: str, sdk: str, host_view: int) -> Setting:
     absent: dict[str, str] = {}
     readable: tuple[str, ...] = ()
@@ -148,6 +159,7 @@ class Zygote:
     own_pids: int = -1
     """Descriptor of the zygote's own pid namespace."""
     wakeup: int = -1
+    preloaded: preload.Preloaded | None = None
 
     def serve(self) -> None:
         """Serve until the control socket ends."""
@@ -159,10 +171,11 @@ class Zygote:
         poll = select.poll()
         poll.register(self.control, select.POLLIN)
         poll.register(self.wakeup, select.POLLIN)
-        bootstrap.prepare(template)
+        bootstrap.prepare(template, preloaded=self.preloaded)
         gc.collect()
         gc.freeze()
-        self._say_with_pidfd(wire.ZygoteReady(self.setting.absent), os.getpid())
+        conflicts = self.preloaded.conflicts if self.preloaded is not None else ()
+        self._say_with_pidfd(wire.ZygoteReady(self.setting.absent, " ".join(sorted(conflicts))), os.getpid())
         while True:
             for fd, _event in poll.poll():
                 if fd == self.wakeup:

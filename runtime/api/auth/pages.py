@@ -11,6 +11,7 @@ OPEN, SIGNED, OFF = "open", "signed", "off"
 
 _LOGS = "/_hotfork/logs/"
 _EVENTS = "/_hotfork/events/"
+_STARTS = "/_hotfork/starts/"
 
 
 class Rule(NamedTuple):
@@ -39,6 +40,9 @@ class Rules:
         if path.startswith(_LOGS):
             function = urllib.parse.unquote(path.removeprefix(_LOGS))
             return Rule(self._auto, "logs:FilterLogEvents", lambda: self._group(function))
+        if path.startswith(_STARTS):
+            name = urllib.parse.unquote(path.removeprefix(_STARTS)).partition(":")[0]
+            return Rule(self._auto, "lambda:GetFunction", lambda: self._site.function_arn(name))
         if path.startswith(_EVENTS):
             return self._rule("auto", "ManageEvents" if method == "POST" else "ReadEvents")
         if path == "/metrics":

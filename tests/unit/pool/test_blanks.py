@@ -104,12 +104,12 @@ def end(maker):
 
 async def test_the_first_start_finds_none_and_the_next_ones_do():
     maker = Maker()
-    assert maker.stock.take(version(), "a") is None
+    assert maker.stock.take(version(), "python3.11", "a") is None
     assert not maker.stock.available("python3.11")
     await maker.filled(SMALL.blanks)
     assert [blank.kind for blank in maker.made] == [blanks.Kind("python3.11", 128)] * SMALL.blanks
     assert maker.stock.available("python3.11")
-    assert maker.stock.take(version(), "b") is maker.made[0]
+    assert maker.stock.take(version(), "python3.11", "b") is maker.made[0]
     assert maker.made[0].adopted == (version(), "b")
     await maker.filled(SMALL.blanks + 1)
     end(maker)
@@ -118,7 +118,7 @@ async def test_the_first_start_finds_none_and_the_next_ones_do():
 async def test_they_are_made_one_after_the_other():
     maker = Maker()
     for _ in range(5):
-        maker.stock.take(version(), "a")
+        maker.stock.take(version(), "python3.11", "a")
     await maker.settled()
     assert len(maker.made) == 1
     await maker.filled(5)
@@ -127,18 +127,18 @@ async def test_they_are_made_one_after_the_other():
 
 async def test_a_start_takes_a_blank_of_another_class_where_its_own_has_none_but_none_of_another_interpreter():
     maker = Maker()
-    maker.stock.take(version(), "a")
+    maker.stock.take(version(), "python3.11", "a")
     await maker.filled(SMALL.blanks)
-    assert maker.stock.take(version(1000), "b") is maker.made[0]
-    assert maker.stock.take(version(runtime="python3.12"), "c") is None
-    assert maker.stock.take(version(ephemeral_storage_mb=1024), "d") is None
+    assert maker.stock.take(version(1000), "python3.11", "b") is maker.made[0]
+    assert maker.stock.take(version(runtime="python3.12"), "python3.12", "c") is None
+    assert maker.stock.take(version(ephemeral_storage_mb=1024), "python3.11", "d") is None
     end(maker)
 
 
 async def test_there_are_never_more_than_the_most():
     maker = Maker(most=3)
     for _ in range(10):
-        maker.stock.take(version(), "a")
+        maker.stock.take(version(), "python3.11", "a")
     await maker.filled(3)
     await maker.settled()
     assert len(maker.made) == 3
@@ -150,7 +150,7 @@ async def test_none_are_made_where_there_are_to_be_none_or_where_memory_is_short
     short = Maker()
     short.room = False
     for maker in (never, short):
-        assert maker.stock.take(version(), "a") is None
+        assert maker.stock.take(version(), "python3.11", "a") is None
         await maker.settled()
         assert maker.made == []
         end(maker)
@@ -158,24 +158,24 @@ async def test_none_are_made_where_there_are_to_be_none_or_where_memory_is_short
 
 async def test_one_that_dies_is_forgotten_and_none_is_made_until_the_next_start():
     maker = Maker()
-    maker.stock.take(version(), "a")
+    maker.stock.take(version(), "python3.11", "a")
     await maker.filled(SMALL.blanks)
     for blank in list(maker.made):
         blank.die()
     await maker.settled()
     assert len(maker.made) == SMALL.blanks
-    assert maker.stock.take(version(), "b") is None
+    assert maker.stock.take(version(), "python3.11", "b") is None
     await maker.filled(2 * SMALL.blanks)
     end(maker)
 
 
 async def test_one_that_cannot_be_made_the_versions_is_killed_and_the_error_told():
     maker = Maker()
-    maker.stock.take(version(), "a")
+    maker.stock.take(version(), "python3.11", "a")
     await maker.filled(SMALL.blanks)
     maker.made[0].error = errors.WorkerLost("no uid is left")
     with pytest.raises(errors.WorkerLost, match="no uid"):
-        maker.stock.take(version(), "b")
+        maker.stock.take(version(), "python3.11", "b")
     assert maker.made[0].killed
     end(maker)
 
@@ -183,22 +183,22 @@ async def test_one_that_cannot_be_made_the_versions_is_killed_and_the_error_told
 async def test_a_making_that_fails_is_tried_again_with_the_next_start():
     maker = Maker()
     maker.error = OSError(28, "no cgroup")
-    maker.stock.take(version(), "a")
+    maker.stock.take(version(), "python3.11", "a")
     await maker.settled()
     maker.error = None
-    maker.stock.take(version(), "b")
+    maker.stock.take(version(), "python3.11", "b")
     await maker.filled(SMALL.blanks)
     end(maker)
 
 
 async def test_all_go_where_memory_is_wanted():
     maker = Maker()
-    maker.stock.take(version(), "a")
+    maker.stock.take(version(), "python3.11", "a")
     await maker.filled(SMALL.blanks)
     assert maker.stock.drop()
     assert all(blank.killed for blank in maker.made)
     assert not maker.stock.drop()
-    assert maker.stock.take(version(), "b") is None
+    assert maker.stock.take(version(), "python3.11", "b") is None
     end(maker)
 
 
@@ -207,7 +207,7 @@ async def test_too_many_go_when_the_demand_has_faded(monkeypatch):
     monkeypatch.setattr(demand, "LINGER_S", 0.0)
     maker = Maker()
     monkeypatch.setattr(demand.Demand, "wanted", lambda self, now, least: 3)
-    maker.stock.take(version(), "a")
+    maker.stock.take(version(), "python3.11", "a")
     await maker.filled(3)
     monkeypatch.setattr(demand.Demand, "wanted", lambda self, now, least: 0)
     await scripted.until(lambda: all(blank.killed for blank in maker.made))
@@ -218,7 +218,7 @@ async def test_an_interpreter_can_be_warmed_before_its_first_start():
     maker = Maker()
     maker.stock.warm("python3.12")
     await maker.filled(SMALL.blanks)
-    assert maker.stock.take(version(runtime="python3.12"), "a") is maker.made[0]
+    assert maker.stock.take(version(runtime="python3.12"), "python3.12", "a") is maker.made[0]
     end(maker)
 
 
@@ -228,10 +228,10 @@ def test_a_blank_is_a_way_to_start():
 
 async def test_a_blank_that_died_while_it_waited_is_not_given_to_anyone():
     maker = Maker()
-    maker.stock.take(version(), "a")
+    maker.stock.take(version(), "python3.11", "a")
     await maker.filled(SMALL.blanks)
     maker.made[0].error = BrokenPipeError()
-    assert maker.stock.take(version(), "b") is None
+    assert maker.stock.take(version(), "python3.11", "b") is None
     assert maker.made[0].killed
     assert maker.made[0].adopted is None
     maker.made[0].die()
