@@ -1,0 +1,207 @@
+"""Functions that use their snapshot against the server: init takes over the process that forks their workers."""
+
+import json
+import re
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import Server, create, until
+
+TAKE_OVER = """
+import os, socket, struct, sys, time
+frame = sys._getframe()
+while frame is not None and "_Template" not in frame.f_globals:
+    frame = frame.f_back
+own = frame.f_globals if frame else None  # None: in a worker that is no copy
+template = own["_Template"] if own else None
+def handler(event, context):
+    return os.getpid()
+"""
+FLOOD = """
+if own:
+    def run(self):
+        door = socket.socket(fileno=5)
+        packet = own["wire"].encode(own["wire"].Exited(4711, 0))
+        for _ in range(3):
+            os.fork()
+        while True:
+            door.send(packet)
+    template.run = run
+"""
+FLOOD_EARLY = """
+if own:
+    door = socket.socket(fileno=os.dup(5))
+    while True:
+        door.send(b"x" * 1000)
+"""
+NO_NAMESPACES = """
+if own:
+    template._clone = lambda self: os.fork()
+"""
+NOT_SEALED = """
+if own:
+    own["sandbox"].COPY = tuple(step for step in own["sandbox"].COPY if step[0] != "seccomp")
+"""
+PRIVILEGED = """
+if own:
+    own["sandbox"].COPY = tuple(step for step in own["sandbox"].COPY if step[0] not in ("privileges", "bounds", "landlock"))
+"""
+OUTSIDE = """
+if own:
+    own["sandbox"].COPY = tuple(step for step in own["sandbox"].COPY if step[0] != "cgroup")
+"""
+HELPER = """
+if own:
+    confine = own["sandbox"].attempt
+    def attempt(steps, job):
+        if os.fork() == 0:
+            time.sleep(1000)
+        confine(steps, job)
+    own["sandbox"].attempt = attempt
+"""
+FORGED = """
+if own:
+    take = template._take_order
+    def lie(self):
+        taken = take(self)
+        for number in self.copies.values():
+            self._say(own["wire"].Spawned(number))
+        return taken
+    template._take_order = lie
+"""
+STORIES = {
+    "flood": (FLOOD, "more than there is to say"),
+    "flood-early": (FLOOD_EARLY, "more than there is to say|too large a packet"),
+    "no-namespaces": (NO_NAMESPACES, "what it calls a copy is none|could not be started|confined"),
+    "not-sealed": (NOT_SEALED, "did not seal itself"),
+    "privileged": (PRIVILEGED, "has capabilities"),
+    "outside": (OUTSIDE, "not in its cgroup"),
+    "helper": (HELPER, "has capabilities|did not seal itself|not in its cgroup"),
+    "forged": (FORGED, "born twice|what it calls a copy is none|more than there is to say"),
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    # Each worker serves one call: so there are many copies, and their ends.
+    one = Server(tmp_path_factory.mktemp("hostile") / "state", env={"HOTFORK_POOL_MAX_INVOCATIONS": "1"}).start()
+    create(one.client(), "bystander", "def handler(event, context):\n    return 'served'")
+    yield one
+    assert one.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    return server.client()
+
+
+def publish(client, name, source):
+    create(client, name, TAKE_OVER + source, SnapStart={"ApplyOn": "PublishedVersions"}, Timeout=20)
+    return client.publish_version(FunctionName=name)["Version"]
+
+
+def call(client, name, version=None):
+    answer = client.invoke(FunctionName=name, **({"Qualifier": version} if version else {}))
+    body = json.load(answer["Payload"])
+    assert "FunctionError" not in answer, body
+    return body
+
+
+def said(server):
+    return Path(server.log.name).read_text()
+
+
+def restored(server, name):
+    found = re.search(
+        rf'^hotfork_cold_starts_total{{function="{name}",kind="snapshot"}} (\S+)$',
+        server.get("/metrics")[1].decode(),
+        re.MULTILINE,
+    )
+    return float(found[1]) if found else 0.0
+
+
+@pytest.mark.parametrize("story", STORIES)
+def test_a_template_that_cheats_is_let_go_and_its_function_served_without(server, client, story):
+    source, reason = STORIES[story]
+    if story == "outside" and cgroup_kind(server) == "none":
+        pytest.skip("there are no cgroups to stay out of")
+    version = publish(client, story, source)
+
+    def told():
+        assert call(client, story, version) == 1
+        assert call(client, "bystander") == "served"
+        return re.search(rf"{story}:{version} .*({reason})", said(server))
+
+    assert until(told), said(server)
+    assert restored(server, story) == 0
+    assert call(client, story, version) == 1
+
+
+def cgroup_kind(server):
+    return json.loads(server.get("/readyz")[1])["isolation"]["cgroups"]
+
+
+def test_one_that_does_not_cheat_is_copied(server, client):
+    """The control: what is done to the others is not done to it."""
+    version = publish(client, "honest", "")
+    until(lambda: call(client, "honest", version) and restored(server, "honest") >= 3)
+    assert "honest:" not in said(server)
+
+
+KEEPER = """
+if own:
+    kept, wanted = [], lambda name: True
+    receive = own["socket"].recv_fds
+    class Keeping:
+        def __getattr__(self, name):
+            return getattr(socket, name)
+        def recv_fds(self, *arguments):
+            packet, fds, *rest = receive(*arguments)
+            kept.extend(os.dup(fd) for fd in fds if wanted(os.readlink(f"/proc/self/fd/{fd}").rpartition("/")[2]))
+            return (packet, fds, *rest)
+    own["socket"] = Keeping()
+    own["sandbox"].COPY = tuple(step for step in own["sandbox"].COPY if step[0] != "files")
+"""
+STAYS = (
+    KEEPER
+    + """
+if own:
+    wanted = ("tasks", "cgroup.procs").__contains__
+    reap = template._reap
+    def stay(self):
+        reap(self)
+        if not os.fork():
+            # A helper in the cgroup of a copy that is gone, with memory of its own.
+            for fd in kept:
+                try:
+                    os.write(fd, b"0")
+                except OSError:
+                    pass
+            held = b"x" * (40 << 20)
+            time.sleep(1000)
+    template._reap = stay
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "reason"), [("keeper", KEEPER, "/tmp of a copy"), ("stays", STAYS, "cgroup of a copy")]
+)
+def test_a_template_keeps_nothing_of_its_copies(server, client, name, source, reason):
+    if name == "stays" and cgroup_kind(server) == "none":
+        pytest.skip("there are no cgroups to stay in")
+    controls = {one["name"]: one for one in json.loads(server.get("/readyz")[1])["isolation"]["controls"]}
+    if name == "keeper" and not controls["scratch"]["engaged"]:
+        pytest.skip("there are no images to keep")
+    version = publish(client, name, source)
+
+    def told():
+        call(client, name, version)
+        return re.search(rf"{name}:{version} .*{reason}", said(server))
+
+    until(told, timeout_s=30)
+    pids = {one.pid for one in psutil.Process(server.process.pid).children(recursive=True)}
+    assert call(client, "bystander") == "served"
+    # What it kept went with it: nothing of its processes is left but workers that are no copies.
+    until(lambda: len(psutil.Process(server.process.pid).children(recursive=True)) <= len(pids))
