@@ -178,10 +178,12 @@ def _zip(root: Path, files: list[Path]) -> bytes:
         for path in files:
             entry = zipfile.ZipInfo(path.relative_to(root).as_posix(), _EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
-            executable = path.stat().st_mode & 0o111
-            entry.external_attr = (0o100755 if executable else 0o100644) << 16
             try:
+                executable = path.stat().st_mode & 0o111
+                entry.external_attr = (0o100755 if executable else 0o100644) << 16
                 archive.writestr(entry, path.read_bytes())
             except OSError as error:
                 raise PackageError(f"cannot read {path}: {error.strerror}") from None
+            except UnicodeEncodeError:
+                raise PackageError(f"the name of {str(path)!r} is not UTF-8") from None
     return buffer.getvalue()

@@ -504,6 +504,20 @@ def test_what_cannot_be_packed_is_refused(folder, tmp_path):
     (folder / "linked").symlink_to(folder / "lib")
     with pytest.raises(packages.PackageError, match="linked is a link to a folder"):
         packages.read(folder)
+    (folder / "linked").unlink()
+    (folder / os.fsdecode(b"odd\xff")).touch()
+    with pytest.raises(packages.PackageError, match="is not UTF-8"):
+        packages.read(folder)
+
+
+def test_a_file_that_goes_away_meanwhile_is_told(folder, monkeypatch):
+    def vanishing(root):
+        yield root / "handler.py"
+        yield root / "gone"
+
+    monkeypatch.setattr(packages, "_files", vanishing)
+    with pytest.raises(packages.PackageError, match="cannot read .*gone: No such file"):
+        packages.read(folder)
 
 
 def test_links_to_files_are_followed(folder):
