@@ -67,10 +67,12 @@ class Version:
         key = WorkerKey(self.function_name, self.version, self.code_sha256, self.generation)
         object.__setattr__(self, "key", key)
 
-    @property
-    def isolated(self) -> bool:
-        """Return whether each of its calls is to get a worker of its own: the tag hotfork:isolation = invocation."""
-        return self.tags.get(ISOLATION_TAG) == "invocation"
+    def isolates_calls(self, default: str) -> bool:
+        """Return whether each of its calls is to get a worker of its own.
+
+        The tag hotfork:isolation says so: "invocation" or "worker"; without it, ``default`` does.
+        """
+        return self.tags.get(ISOLATION_TAG, default) == "invocation"
 
 
 class WorkerKey(NamedTuple):
@@ -175,7 +177,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What came of an invocation."""
 
     status: Status
-    payload: bytes
+    payload: bytes | memoryview
     content_type: str = "application/json"
     error_type: str | None = None
     """AWS's error type; None when the handler returned."""

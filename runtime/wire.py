@@ -3,6 +3,9 @@
 A frame is a 4-byte big-endian length and that many bytes of msgpack. A frame holds one message: an array
 whose first element is the message's tag. Payloads travel as opaque ``bin``; nothing here looks into them.
 
+A large payload is not packed, for that copies it: then the frame's length has its highest bit set, and the frame holds
+another length, so many bytes of msgpack with the message less its last field, and the last field as it is.
+
 The limits are checked on the length prefix, before anything is allocated, because the bytes may come from a
 hostile worker. ``Decoder`` does no I/O: bytes in, messages out.
 
@@ -23,10 +26,8 @@ Messages are not frozen, as values are elsewhere: to make a frozen one takes fou
 long as it takes to write or read them.
 """
 
-import contextlib
 import dataclasses
 import itertools
-import mmap
 import operator
 import struct
 from collections.abc import Callable, Iterator
@@ -34,15 +35,21 @@ from typing import Any, ClassVar, TypeAlias, get_args
 
 import msgpack
 
+from runtime import buffers
+
 PAYLOAD_LIMIT = 6 * 1024 * 1024 + 100
 """Bytes of a synchronous request or response payload (6291556, as AWS's own error message says)."""
 
 FRAME_LIMIT = 6 * 1024 * 1024 + 64 * 1024
 """Bytes of one frame's body: a payload and what goes around it."""
 
+LARGE = 64 * 1024
+"""Bytes of a payload from which on it is sent as it is, and of a frame from which on it gets memory of its own."""
+
 _LENGTH = struct.Struct(">I")
 LENGTH_SIZE = _LENGTH.size
-_HUGE = 2 * 1024 * 1024
+_SPLIT = 1 << 31
+"""The bit of a frame's length."""
 
 
 class WireError(Exception):
@@ -88,7 +95,7 @@ class Invoke:
     tenant_id: str | None
     streaming: bool
     payload: bytes | bytearray | memoryview
-    """Bytes on the worker's side."""
+    """On the worker's side bytes, or memoryview where it is large."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -163,7 +170,8 @@ class Response:
     TAG: ClassVar[int] = 20
     request_id: str
     content_type: str
-    payload: bytes
+    payload: bytes | memoryview
+    """On the supervisor's side memoryview where it is large."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -277,7 +285,8 @@ _NONE = type(None)
 _ALTERNATIVES: dict[Any, tuple[type, ...]] = {
     str: (str,),
     bytes: (bytes,),
-    bytes | bytearray | memoryview: (bytes,),
+    bytes | memoryview: (bytes, memoryview),
+    bytes | bytearray | memoryview: (bytes, memoryview),
     int: (int,),
     bool: (bool,),
     str | None: (str, _NONE),
@@ -320,20 +329,11 @@ ZYGOTE_ORDERS: dict[int, type] = {Spawn.TAG: Spawn}
 TEMPLATE_MESSAGES: dict[int, type] = {kind.TAG: kind for kind in (Spawned, SpawnFailed, Exited)}
 ZYGOTE_MESSAGES: dict[int, type] = {kind.TAG: kind for kind in get_args(FromZygote)}
 
+_LARGE_KINDS = frozenset({Invoke, Response})
+_LENGTHS = struct.Struct(">II")
+
 PACKET_LIMIT = 32 * 1024
 """Bytes of one packet between supervisor and zygote."""
-
-
-def buffer(size: int) -> memoryview:
-    """Return zeroed memory for a large payload; it is given back to the kernel with the last reference to it.
-
-    It becomes real as it is written to, in huge pages where the kernel has them (madvise(2), MADV_HUGEPAGE): to fault
-    6 MB in page by page takes as long as to copy it ten times.
-    """
-    mapped = mmap.mmap(-1, -(-size // _HUGE) * _HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with contextlib.suppress(OSError):  # a kernel without them
-        mapped.madvise(mmap.MADV_HUGEPAGE)
-    return memoryview(mapped)[:size]
 
 
 def encode(message: Message) -> bytes:
@@ -343,8 +343,32 @@ def encode(message: Message) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
-def parse(body: bytes | memoryview, accepted: dict[int, type]) -> Any:
-    """Return the message in a frame's body, one of the ``accepted`` kinds; raise WireError otherwise."""
+def encode_large(message: Message) -> tuple[bytes, Any]:
+    """Return the frame of a message with a large last field, as its beginning and that field."""
+    kind = type(message)
+    *values, payload = _SHAPES[kind].values(message)
+    return large_head((kind.TAG, *values), len(payload)), payload
+
+
+def large_head(fields: tuple[Any, ...], size: int) -> bytes:
+    """Return what stands before a large last field of so many bytes; ``fields`` are the tag and all others."""
+    body: bytes = _pack(fields)
+    return _LENGTHS.pack(_SPLIT | (LENGTH_SIZE + len(body) + size), len(body)) + body
+
+
+def size_of(length: int) -> tuple[int, bool]:
+    """Return how many bytes follow a frame's length, and whether a large field is among them."""
+    size = length & ~_SPLIT
+    if size > FRAME_LIMIT:
+        raise FrameTooLarge(f"a frame of {size} bytes, over the limit of {FRAME_LIMIT}")
+    return size, length != size
+
+
+def parse(body: bytes | memoryview, accepted: dict[int, type], payload: memoryview | None = None) -> Any:
+    """Return the message in a frame's body, one of the ``accepted`` kinds; raise WireError otherwise.
+
+    ``payload`` is its last field, where that stands behind the body.
+    """
     try:
         tag, *values = msgpack.unpackb(
             body,
@@ -362,6 +386,9 @@ def parse(body: bytes | memoryview, accepted: dict[int, type]) -> Any:
     if kind is None:
         raise WireError(f"unexpected message tag {tag!r:.32}")
     shape = _SHAPES[kind]
+    if payload is not None:
+        # Only where it may be memory of its own: all others are small, or need not be fast.
+        values.append(payload if kind in _LARGE_KINDS else bytes(payload))
     if (*map(type, values),) not in shape.signatures:
         raise WireError(f"{kind.__name__} of {len(values)} fields does not have its {shape.arity} of the right types")
     for index, of in shape.maps:
@@ -380,43 +407,91 @@ def parse_packet(packet: bytes, accepted: dict[int, type]) -> Any:
 class Decoder:
     """Cuts a byte stream into messages. After a WireError the stream is lost: close it."""
 
-    __slots__ = ("_accepted", "_buffer", "_needed")
+    __slots__ = ("_accepted", "_buffer", "_filled", "_is_split", "_large")
 
     def __init__(self, accepted: dict[int, type]) -> None:
         self._accepted = accepted
         self._buffer = bytearray()
-        self._needed = 0
+        """What came of a frame, less than is known how long it is, or less than LARGE."""
+        self._large: memoryview | None = None
+        """A large frame without its length, of which ``_filled`` bytes came."""
+        self._filled = 0
+        self._is_split = False
 
     @property
     def pending(self) -> int:
         """Bytes of an incomplete frame."""
-        return len(self._buffer)
+        return len(self._buffer) if self._large is None else self._filled + LENGTH_SIZE
 
     def whole(self, data: bytes) -> Any:
         """Return the message that ``data`` is, where it is one frame and nothing else is pending; else None.
 
         The common case: nothing is copied, and no generator is made.
         """
-        if not self._buffer and len(data) > LENGTH_SIZE:
+        if not self._buffer and self._large is None and len(data) > LENGTH_SIZE:
             (length,) = _LENGTH.unpack_from(data)
             if length == len(data) - LENGTH_SIZE <= FRAME_LIMIT:
                 return parse(memoryview(data)[LENGTH_SIZE:], self._accepted)
         return None
 
+    def room(self) -> memoryview | None:
+        """Return where the rest of a large frame is to be read to; None where none is under way."""
+        return None if self._large is None else self._large[self._filled :]
+
+    def filled(self, count: int) -> Any:
+        """Note that ``count`` bytes were read into the room; return the message if it is complete, else None."""
+        large = self._large
+        assert large is not None
+        self._filled += count
+        if self._filled < len(large):
+            return None
+        self._large = None
+        return self._parse(large, self._is_split)
+
     def feed(self, data: bytes) -> Iterator[Any]:
         """Yield the messages that ``data`` completes; raise WireError on the first that is none."""
-        buffer = self._buffer
-        buffer += data
-        while len(buffer) >= LENGTH_SIZE:
-            if not self._needed:
-                (length,) = _LENGTH.unpack_from(buffer)
-                if length > FRAME_LIMIT:
-                    raise FrameTooLarge(f"a frame of {length} bytes, over the limit of {FRAME_LIMIT}")
-                self._needed = length + LENGTH_SIZE
-            if len(buffer) < self._needed:
+        rest: bytes | bytearray = data
+        if self._large is not None:
+            rest, message = self._fill(data)
+            if message is None:
                 return
-            with memoryview(buffer) as view, view[LENGTH_SIZE : self._needed] as body:
-                message = parse(body, self._accepted)
-            del buffer[: self._needed]
-            self._needed = 0
             yield message
+        held = self._buffer
+        held += rest
+        while len(held) >= LENGTH_SIZE:
+            size, is_split = size_of(_LENGTH.unpack_from(held)[0])
+            needed = size + LENGTH_SIZE
+            if len(held) < needed:
+                if needed > LARGE:
+                    self._begin_large(size, is_split)
+                return
+            with memoryview(held) as view, view[LENGTH_SIZE:needed] as body:
+                message = self._parse(body, is_split)
+                if is_split:
+                    message.payload = bytes(message.payload)
+            del held[:needed]
+            yield message
+
+    def _begin_large(self, size: int, is_split: bool) -> None:
+        start = self._buffer[LENGTH_SIZE:]
+        self._large = buffers.take(size)
+        self._large[: len(start)] = start
+        self._filled = len(start)
+        self._is_split = is_split
+        self._buffer.clear()
+
+    def _fill(self, data: bytes) -> tuple[bytes, Any]:
+        """Add to a large frame; return what lies behind it, and its message if it is complete."""
+        room = self.room()
+        assert room is not None
+        count = min(len(room), len(data))
+        room[:count] = data[:count]
+        return data[count:], self.filled(count)
+
+    def _parse(self, body: memoryview, is_split: bool) -> Any:
+        if not is_split:
+            return parse(body, self._accepted)
+        start = LENGTH_SIZE + (_LENGTH.unpack_from(body)[0] if len(body) >= LENGTH_SIZE else len(body))
+        if start > len(body):
+            raise WireError("a frame is shorter than what it begins with")
+        return parse(body[LENGTH_SIZE:start], self._accepted, body[start:])

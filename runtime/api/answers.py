@@ -122,7 +122,7 @@ class Answers(reader.Reader):
 
     # From the exchanges.
 
-    def send(self, exchange: http.Exchange, data: bytes, last: bool) -> None:
+    def send(self, exchange: http.Exchange, data: http.Body, last: bool) -> None:
         """Write, or hold until it is the exchange's turn."""
         if self._queue[0] is not exchange:
             if exchange.held is None:

@@ -11,7 +11,7 @@ and sends nothing holds 64 KiB of ours. Two limits are on all bodies together, e
 from collections import OrderedDict
 from typing import Protocol
 
-from runtime import wire
+from runtime import buffers
 from runtime.api import http
 
 SMALL_BODY = 64 * 1024
@@ -134,7 +134,7 @@ class Buffer:
         data = self.data
         assert isinstance(data, bytearray)
         if self._length >= _MAPPED and self._filled >= _DOUBLED:
-            mapped = wire.buffer(self._length)
+            mapped = buffers.take(self._length)
             mapped[: self._filled] = data
             self.data = mapped
             return

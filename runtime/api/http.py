@@ -83,7 +83,7 @@ class Channel:
         self.peer: str | None = None
         self.draining = False
 
-    def send(self, exchange: "Exchange", data: bytes, last: bool) -> None:
+    def send(self, exchange: "Exchange", data: Body, last: bool) -> None:
         """Write, or hold until it is the exchange's turn."""
         raise NotImplementedError
 
@@ -163,7 +163,7 @@ class Exchange:
         """Called when ``writable`` turns true again."""
         # The rest is between the exchange and its connection.
         self.keep_alive = keep_alive
-        self.held: list[bytes] | None = None
+        self.held: list[Body] | None = None
         self.reserved = 0
         self.chunked = False
         self._channel = channel
@@ -196,7 +196,7 @@ class Exchange:
         """Whether a streamed response should go on; if not, ``on_drain`` tells when."""
         return self._state is not _CUT and self._channel.may_write(self)
 
-    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+    def respond(self, status: int, headers: Headers, body: Body) -> None:
         """Give the whole response; raise ValueError on a header that cannot be sent, and then nothing is."""
         if self._state is not _OPEN:
             raise RuntimeError(f"{self.method} {self.path} has been answered")

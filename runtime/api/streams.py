@@ -71,7 +71,7 @@ class Stream:
         self._start()
         document: dict[str, str] = {}
         if outcome.failed:
-            document = {"ErrorCode": outcome.error_type or "", "ErrorDetails": outcome.payload.decode(errors="replace")}
+            document = {"ErrorCode": outcome.error_type or "", "ErrorDetails": str(outcome.payload, errors="replace")}
         if self._invocation.want_log_tail:
             document["LogResult"] = base64.b64encode(outcome.log_tail).decode()
         body = json.dumps(document).encode()

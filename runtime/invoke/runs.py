@@ -171,7 +171,7 @@ class _Run:
             at=self._started,
             duration_s=outcome.duration_s,
             error_type=outcome.error_type or "",
-            message=endings.message_of(outcome.payload),
+            message=endings.message_of(bytes(outcome.payload)),
         )
         self._about = self._about.after(failed, outcome.log_tail)
         due = retry.after_error(tries, row.accepted, now, self.rules)
@@ -264,7 +264,7 @@ class _Run:
             invoke_count=row.tries + (outcome is not None),
             status=status,
             executed_version=outcome.executed_version if outcome is not None else None,
-            response=response if response is None or len(response) <= RESPONSE_LIMIT else None,
+            response=bytes(response) if response is not None and len(response) <= RESPONSE_LIMIT else None,
             failed=outcome is not None and outcome.failed,
             error_type=_kind(error) if error is not None else last.error_type if last else "",
             error_message=error.message[: endings.MESSAGE_LIMIT] if error is not None else last.message if last else "",

@@ -20,7 +20,7 @@ from typing import Any
 from runtime import wire
 
 READ_SIZE = 64 * 1024
-BIG_READ_SIZE = 1024 * 1024
+PIPE_SIZE = 1024 * 1024
 ENDED = "the worker closed its response pipe"
 _NO_BYTES = bytes(4)
 LOG_DRAIN_LIMIT = 4 * 1024 * 1024
@@ -79,10 +79,16 @@ class Link:
 
     def send(self, message: wire.FromSupervisor) -> None:
         """Queue a message; what the pipe does not take now follows as the worker reads."""
-        data = wire.encode(message)
+        if type(message) is wire.Invoke and len(message.payload) > wire.LARGE:
+            _widen(self._request_fd)
+            head, payload = wire.encode_large(message)
+            self._push(head)
+            self._push(memoryview(payload))
+        else:
+            self._push(wire.encode(message))
+
+    def _push(self, data: bytes | memoryview) -> None:
         if not self._outgoing:
-            if len(data) > READ_SIZE:
-                _widen(self._request_fd)
             try:
                 sent = os.write(self._request_fd, data)
             except BlockingIOError:
@@ -145,8 +151,12 @@ class Link:
         self._loop.remove_writer(self._request_fd)
 
     def _response_readable(self) -> None:
+        room = self._decoder.room()
+        if room is not None:
+            self._read_large(room)
+            return
         try:
-            data = os.read(self._response_fd, READ_SIZE if not self._decoder.pending else BIG_READ_SIZE)
+            data = os.read(self._response_fd, READ_SIZE)
         except BlockingIOError:
             return
         if not data:
@@ -165,6 +175,22 @@ class Link:
                     return  # closed by what the message led to
         except wire.WireError as error:
             self._break(str(error))
+
+    def _read_large(self, room: memoryview) -> None:
+        try:
+            count = os.readv(self._response_fd, [room])
+        except BlockingIOError:
+            return
+        if not count:
+            self._break(ENDED)
+            return
+        try:
+            message = self._decoder.filled(count)
+        except wire.WireError as error:
+            self._break(str(error))
+            return
+        if message is not None:
+            self._on_message(message)
 
     def _break(self, reason: str) -> None:
         self._close_response()
@@ -209,5 +235,5 @@ def printable(text: str) -> str:
 def _widen(fd: int) -> None:
     # Fewer turns for a large payload. Refused (EPERM) where the user's pipe budget is spent: then it takes more turns.
     with contextlib.suppress(OSError):
-        if fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) < BIG_READ_SIZE:
-            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, BIG_READ_SIZE)
+        if fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) < PIPE_SIZE:
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_SIZE)

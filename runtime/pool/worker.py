@@ -115,6 +115,7 @@ class Worker:
         "_process",
         "_sealed",
         "_served",
+        "_single",
         "_started_call",
         "_streamed",
         "_tail",
@@ -158,6 +159,8 @@ class Worker:
         self.init_limit_s = init_limit_s
         self.init_s = 0.0
         self._served = 0
+        self._single = False
+        """Whether the call it serves is the only one it may ever serve."""
         self._frozen = False
         self._evasions = 0
         self._sealed = False
@@ -208,6 +211,7 @@ class Worker:
         call.resume = self._link.resume
         self._streamed = 0
         self._served += 1
+        self._single = call.invocation.version.isolates_calls(self._around.rules.isolation)
         around, version, invocation = self._around, self.version, call.invocation
         self._started_call = around.clock()
         self._tail = report.Tail() if invocation.want_log_tail else None
@@ -432,7 +436,9 @@ class Worker:
 
     # How calls and workers end
 
-    def _finish(self, status: model.Status, payload: bytes, content_type: str, error_type: str | None) -> None:
+    def _finish(
+        self, status: model.Status, payload: bytes | memoryview, content_type: str, error_type: str | None
+    ) -> None:
         self._deadline = math.inf
         self._link.drain_log()
         call, outcome = self._conclude(status, payload, content_type, error_type)
@@ -448,7 +454,7 @@ class Worker:
         """Return whether it is to be replaced."""
         limits = self._around.rules
         too_large = 0 < limits.max_memory_mb * _MB <= self.peak_bytes
-        return self._served == limits.max_invocations or too_large or self.outlived(0.0)
+        return self._single or self._served == limits.max_invocations or too_large or self.outlived(0.0)
 
     def _fail(self, fault: faults.Fault) -> None:
         """End the call and the worker together."""
@@ -466,7 +472,7 @@ class Worker:
     def _conclude(
         self,
         status: model.Status,
-        payload: bytes,
+        payload: bytes | memoryview,
         content_type: str,
         error_type: str | None,
         fault: faults.Fault | None = None,

@@ -11,8 +11,11 @@ from typing import Any
 import msgpack
 
 from runtime import wire
+from runtime.worker import kernel
 
 _HEADER = struct.Struct(">I")
+_KEPT = 32 * 1024 * 1024
+"""Bytes of freed memory that a worker keeps once it had a large payload: its event and texts of such a size."""
 
 
 class Closed(Exception):
@@ -38,8 +41,19 @@ class Channel:
         """
         (length,) = _HEADER.unpack(self._read(wire.LENGTH_SIZE))
         if length > wire.FRAME_LIMIT:
-            raise wire.FrameTooLarge(f"a frame of {length} bytes, over the limit of {wire.FRAME_LIMIT}")
+            return self._receive_large(length)
         fields: list[Any] = msgpack.unpackb(self._read(length), raw=False)
+        return fields
+
+    def _receive_large(self, length: int) -> list[Any]:
+        """Return a message whose last field stands behind it, as a memoryview: it is copied nowhere."""
+        size, _ = wire.size_of(length)
+        kernel.keep_freed_memory(_KEPT)
+        (head,) = _HEADER.unpack(self._read(wire.LENGTH_SIZE))
+        fields: list[Any] = msgpack.unpackb(self._read(head), raw=False)
+        payload = memoryview(bytearray(size - wire.LENGTH_SIZE - head))
+        self._fill(payload, 0)
+        fields.append(payload)
         return fields
 
     def send(self, message: wire.FromWorker) -> None:
@@ -48,6 +62,11 @@ class Channel:
 
     def respond(self, request_id: str, content_type: str, payload: bytes) -> None:
         """Write a wire.Response, by the shortest way."""
+        if len(payload) > wire.LARGE:
+            head = wire.large_head((wire.Response.TAG, request_id, content_type), len(payload))
+            self._write(head)
+            self._write(payload)
+            return
         body: bytes = msgpack.packb((wire.Response.TAG, request_id, content_type, payload))
         self._write(_HEADER.pack(len(body)) + body)
 
@@ -71,10 +90,12 @@ class Channel:
             raise Closed
         whole = memoryview(bytearray(size))
         whole[: len(data)] = data
-        done = len(data)
-        while done < size:
+        self._fill(whole, len(data))
+        return whole
+
+    def _fill(self, whole: memoryview, done: int) -> None:
+        while done < len(whole):
             count = os.readv(self._request_fd, [whole[done:]])
             if not count:
                 raise Closed
             done += count
-        return whole

@@ -75,3 +75,28 @@ def test_the_comparison_can_fail():
     assert outcome(marshal_json.Marshaller().marshal, {1}, faults.Fault) != outcome(
         oracle.LambdaMarshaller().marshal_response, dt.date.min, oracle.FaultException
     )
+
+
+LONG = 300_000
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.12"])
+@pytest.mark.parametrize(
+    "character", [*map(chr, range(36)), "\\", "~", "\x7f", "\x80", "ä", "\u2028", "€", "😀", "\ud800"]
+)
+def test_long_texts(version, character, monkeypatch):
+    monkeypatch.setenv("AWS_EXECUTION_ENV", f"AWS_Lambda_python{version}")
+    for place in (0, 2**18 - 1, 2**18, LONG):
+        text = "x" * place + character + "x" * (LONG - place)
+        for result in (text, {"isBase64Encoded": True, "body": text, 1: text[:100_000], None: {"inner": text}}, [text]):
+            ours = outcome(marshal_json.Marshaller().marshal, result, faults.Fault)
+            assert ours == outcome(oracle.LambdaMarshaller().marshal_response, result, oracle.FaultException)
+
+
+def test_a_result_is_not_changed_by_encoding_it():
+    text = "x" * LONG
+    result = {"body": text, "again": {"body": text}}
+    result["again"]["outer"] = result
+    ours = outcome(marshal_json.Marshaller().marshal, result, faults.Fault)
+    assert ours == outcome(oracle.LambdaMarshaller().marshal_response, result, oracle.FaultException)
+    assert result["body"] is text

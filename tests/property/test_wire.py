@@ -1,5 +1,6 @@
 import dataclasses
 import typing
+from pathlib import Path
 
 import msgpack
 import pytest
@@ -14,6 +15,7 @@ VALUES = {
     int: st.integers(-(2**63), 2**64 - 1),
     bool: st.booleans(),
     bytes | bytearray | memoryview: st.binary(max_size=200),
+    bytes | memoryview: st.binary(max_size=200),
     str | None: st.none() | st.text(max_size=50),
     bytes | None: st.none() | st.binary(max_size=50),
     dict[str, str]: st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=5),
@@ -28,17 +30,72 @@ def test_no_two_kinds_share_a_tag():
     assert len(BY_TAG) == len(KINDS)
 
 
-@given(st.lists(MESSAGES, max_size=8), st.data())
-def test_messages_survive_any_cut_of_the_stream(messages, data):
-    stream = b"".join(map(wire.encode, messages))
+LARGE = st.one_of(
+    [
+        st.builds(kind, *[VALUES[field.type] for field in dataclasses.fields(kind)[:-1]], st.binary(max_size=200))
+        for kind in (wire.Invoke, wire.Response, wire.HandlerError, wire.Chunk, wire.End, wire.InitError)
+    ]
+)
+
+
+def encoded(message, factor):
+    """Return the frame of a message whose last field is repeated, standing behind it."""
+    message = dataclasses.replace(message, payload=message.payload * factor)
+    head, payload = wire.encode_large(message)
+    return message, head + payload
+
+
+@given(
+    st.lists(
+        MESSAGES.map(lambda each: (each, wire.encode(each)))
+        | st.builds(encoded, LARGE, st.sampled_from([1, 1, 1, 800, 5000])),
+        max_size=8,
+    ),
+    st.data(),
+)
+def test_messages_survive_any_cut_of_the_stream(frames, data):
+    stream = b"".join(frame for _, frame in frames)
     decoder = wire.Decoder(BY_TAG)
     got = []
     while stream:
-        size = data.draw(st.integers(1, len(stream)))
-        got.extend(decoder.feed(stream[:size]))
+        size = data.draw(st.integers(1, min(len(stream), 100_000)))
+        room = decoder.room()
+        if room is not None and data.draw(st.booleans()):
+            size = min(size, len(room))
+            room[:size] = stream[:size]
+            message = decoder.filled(size)
+            got += [message] if message is not None else []
+        else:
+            got.extend(decoder.feed(stream[:size]))
         stream = stream[size:]
-    assert got == messages
+    assert got == [message for message, _ in frames]
     assert decoder.pending == 0
+
+
+def test_a_large_payload_is_copied_by_neither_side():
+    payload = bytes(1_000_000)
+    head, sent = wire.encode_large(wire.Response("r", "t", payload))
+    assert sent is payload
+    decoder = wire.Decoder(wire.WORKER_MESSAGES)
+    assert not list(decoder.feed(head + payload[:100_000]))
+    room = decoder.room()
+    assert len(room) == 900_000
+    message = decoder.filled(900_000)
+    assert type(message.payload) is memoryview
+    assert message.payload.obj is room.obj
+
+
+def test_what_is_announced_takes_no_memory():
+    def resident():
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096
+
+    before = resident()
+    decoders = [wire.Decoder(wire.WORKER_MESSAGES) for _ in range(50)]
+    for decoder in decoders:
+        assert not list(decoder.feed(wire.FRAME_LIMIT.to_bytes(4, "big") + b"x"))
+        assert decoder.pending == 5
+    assert resident() - before < 50 * 3 * 1024 * 1024
+    assert sum(len(decoder.room()) for decoder in decoders) > 300_000_000
 
 
 @given(st.binary(max_size=300))
@@ -80,7 +137,7 @@ def test_fields_of_the_wrong_number_or_type_are_refused(tag, values):
             assert type(value) in (typing.get_args(field.type) or (field.type,))
 
 
-@pytest.mark.parametrize("length", [wire.FRAME_LIMIT + 1, 2**31, 2**32 - 1])
+@pytest.mark.parametrize("length", [wire.FRAME_LIMIT + 1, 2**31 - 1, 2**31 + wire.FRAME_LIMIT + 1, 2**32 - 1])
 def test_a_length_over_the_limit_is_refused_before_anything_is_kept(length):
     decoder = wire.Decoder(wire.WORKER_MESSAGES)
     with pytest.raises(wire.FrameTooLarge):
@@ -110,6 +167,32 @@ def test_a_length_over_the_limit_is_refused_before_anything_is_kept(length):
 def test_hostile_bodies(body):
     with pytest.raises(wire.WireError):
         list(wire.Decoder(wire.WORKER_MESSAGES).feed(len(body).to_bytes(4, "big") + body))
+    split = len(body).to_bytes(4, "big") + body + b"a payload"
+    with pytest.raises(wire.WireError):
+        list(wire.Decoder(wire.WORKER_MESSAGES).feed((2**31 + len(split)).to_bytes(4, "big") + split))
+
+
+RESPONSE = msgpack.packb([wire.Response.TAG, "id", "type"])
+
+
+@pytest.mark.parametrize(
+    "split",
+    [
+        b"",
+        b"\0\0",
+        b"\0\0\0\0",
+        b"\xff\xff\xff\xff",
+        (len(RESPONSE) + 1).to_bytes(4, "big") + RESPONSE,
+        len(RESPONSE[:-1]).to_bytes(4, "big") + RESPONSE,
+        b"\0\0\0\3" + msgpack.packb([wire.Confined.TAG]),
+        b"\0\0\0\3" + msgpack.packb([wire.Snapped.TAG, ""]),
+    ],
+)
+@pytest.mark.parametrize("padding", [0, 100_000])
+def test_hostile_frames_with_a_payload_behind_them(split, padding):
+    body = split + bytes(padding if len(split) > 4 else 0)
+    with pytest.raises(wire.WireError):
+        list(wire.Decoder(wire.WORKER_MESSAGES).feed((2**31 + len(body)).to_bytes(4, "big") + body))
 
 
 def test_the_largest_payload_fits_into_a_frame():

@@ -43,7 +43,7 @@ def ready(nursery, task, **options):
 
 def result(message):
     assert isinstance(message, wire.Response), message
-    return json.loads(message.payload)
+    return json.loads(bytes(message.payload))
 
 
 @pytest.mark.parametrize("python", served.INTERPRETERS, ids=served.name_of)
