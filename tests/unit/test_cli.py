@@ -516,7 +516,7 @@ def test_a_file_that_goes_away_meanwhile_is_told(folder, monkeypatch):
         yield root / "gone"
 
     monkeypatch.setattr(packages, "_files", vanishing)
-    with pytest.raises(packages.PackageError, match="cannot read .*gone: No such file"):
+    with pytest.raises(packages.PackageError, match=r"cannot read .*gone: No such file"):
         packages.read(folder)
 
 
