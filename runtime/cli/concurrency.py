@@ -110,7 +110,8 @@ def _function(client: clients.Client, name: str, output: str | None) -> None:
     for one in provisioned:
         qualifier = one["FunctionArn"].rpartition(":")[2]
         ready = one["AvailableProvisionedConcurrentExecutions"]
-        fields[f"Ready for {qualifier}"] = f"{ready} of {one['RequestedProvisionedConcurrentExecutions']}"
+        text = f"{ready} of {one['RequestedProvisionedConcurrentExecutions']}"
+        fields[f"Ready for {qualifier}"] = f"{text}, {one['StatusReason']}" if "StatusReason" in one else text
     outputs.show_fields(fields)
 
 

@@ -62,3 +62,16 @@ def test_a_release_from_layer_to_alias(hotfork, tmp_path):
     assert hotfork("concurrency")["AccountLimit"]["UnreservedConcurrentExecutions"] <= 1000
     assert hotfork("concurrency", "managed", "--reserve", "none") == {"ProvisionedConcurrencyConfigs": []}
     assert hotfork("invoke", "managed") == ["second", "two", "$LATEST"]
+
+    hotfork("alias", "managed", "live", "1")
+    (held,) = hotfork("concurrency", "managed:live", "--provision", "2")["ProvisionedConcurrencyConfigs"]
+    assert (held["Status"], held["AvailableProvisionedConcurrentExecutions"]) == ("READY", 2)
+    assert hotfork("invoke", "managed:live") == ["first", "one", "1"]
+    assert hotfork("concurrency", "managed:live", "--provision", "none") == {"ProvisionedConcurrencyConfigs": []}
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "handler.py").write_text("1 / 0\n")
+    hotfork("deploy", str(broken))
+    hotfork("versions", "broken", "--publish")
+    told = hotfork("concurrency", "broken:1", "--provision", "1", status=1)
+    assert "broken:1 could not be provisioned: FUNCTION_ERROR_INIT_FAILURE" in told
