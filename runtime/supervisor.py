@@ -275,6 +275,7 @@ class _Supervisor:
             most_blanks=settings.pool.blanks,
             snapshots=templates.Rules(
                 mode=settings.snapshots.mode,
+                isolation=settings.pool.isolation,
                 warm_up=settings.snapshots.warm_up.encode() if settings.snapshots.warm_up else None,
                 keep_s=settings.snapshots.keep_s,
                 most_bytes=settings.snapshots.memory_mb * _MB or host_memory_bytes // 4,
@@ -296,6 +297,7 @@ class _Supervisor:
                 init_timeout_s=settings.pool.init_timeout_s,
                 idle_ttl_s=settings.pool.idle_ttl_s,
                 learn=settings.pool.keep_alive == "learned",
+                isolation=settings.pool.isolation,
                 max_invocations=settings.pool.max_invocations,
                 max_memory_mb=settings.pool.max_memory_mb,
                 max_age_s=guard.WORKER_AGE_S,

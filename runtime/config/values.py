@@ -35,6 +35,9 @@ class Pool:
     when the next call is due; fixed: for idle_ttl_s."""
     idle_ttl_s: float = 600.0
     """An idle worker is reaped after this time; with learned, one that is not the function's last."""
+    isolation: Literal["worker", "invocation"] = "worker"
+    """invocation: each call gets a worker of its own, a copy of the version's snapshot where it can have one; for
+    functions whose tag hotfork:isolation does not say otherwise."""
     max_invocations: int = 0
     """A worker is replaced after this many invocations; 0 stands for never."""
     max_memory_mb: int = 0

@@ -63,8 +63,8 @@ class Group:
     """The workers and the waiting calls of one key."""
 
     __slots__ = (
-        *("busy", "idle", "key", "lane", "patience", "retired", "served", "served_before", "service", "stand"),
-        *("starting", "version", "waiting", "workers"),
+        *("busy", "idle", "isolated", "key", "lane", "patience", "retired", "served", "served_before", "service"),
+        *("stand", "starting", "version", "waiting", "workers"),
     )
 
     def __init__(
@@ -82,6 +82,8 @@ class Group:
         self.starting = 0
         self.busy = 0
         self.retired = False
+        self.isolated = False
+        """Whether each call gets a worker of its own."""
         self.served = 0
         """Calls, since the first."""
         self.served_before = 0

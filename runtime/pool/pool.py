@@ -8,6 +8,8 @@ The rules, in the order in which they meet a call:
   takes whichever comes first, the new worker or one that frees up; the surplus worker stays as a spare.
 - Without room on the host, the idle worker that is worth least is evicted; without any the call is refused. Nothing
   queues for ever.
+- A call of a version that isolates its calls gets a worker that served none, and that is let go after it. As many as
+  run are held ready for the next ones.
 - A start that fails ends the call that waited longest: it is the one the worker was for.
 
 Everything happens in callbacks on one event loop; nothing here waits.
@@ -46,6 +48,7 @@ class Pool:
         self._loop = asyncio.get_running_loop()
         self._launcher = launcher
         self._init_timeout_s = rules.init_timeout_s
+        self._isolation = rules.isolation
         self._observer = listener
         self._clock = clock
         self._start_time = scaler.Average(START_S)
@@ -81,6 +84,8 @@ class Pool:
         group.lane.called(self._loop.time())
         if group.idle:
             self._serve(group, self._idle.take(group), call)
+            if group.isolated:
+                self._hold_ready(group)
             return
         group.waiting.append(call)
         self._idle.undue(group.key)
@@ -177,6 +182,8 @@ class Pool:
         group.lane.size_bytes = free.peak_bytes
         if free.slot.state is slot.State.IDLE:
             self._use(group, free)
+        elif group.waiting:
+            self._start_for_waiting(group)
         self._note_quiet()
 
     def worker_unstarted(self, failed: worker.Worker, failure: worker.Failure) -> None:
@@ -256,7 +263,33 @@ class Pool:
             group = groups.Group(key, version, self._lanes.of(key), self.provisioned.stand(key))
             self._groups[key] = group
             self._functions.setdefault(key.function_name, set()).add(key)
+            group.isolated = version.isolates_calls(self._isolation)
+        elif group.version is not version:
+            self._renew(group, version)
         return group
+
+    def _renew(self, group: groups.Group, version: model.Version) -> None:
+        """Take up what can change without a new generation: the tags."""
+        group.version = version
+        isolated = version.isolates_calls(self._isolation)
+        if isolated and not group.isolated:
+            self._idle.retire(group)
+            for busy in [one for one in group.workers if one.slot.state is slot.State.BUSY]:
+                busy.drain()
+        group.isolated = isolated
+
+    def _hold_ready(self, group: groups.Group) -> None:
+        """Start workers for the next calls of a version that isolates them: as many as run now."""
+        if group.retired or self._groups.get(group.key) is not group:
+            return
+        missing = group.busy - len(group.idle) - group.starting + len(group.waiting)
+        for _ in range(max(missing, 0)):
+            if not self._launcher.has_room(group.version):
+                return
+            try:
+                self._start(group, self._init_timeout_s)
+            except (errors.WorkerLost, OSError):
+                return  # a call will hear why
 
     def _ended(self, group: groups.Group) -> None:
         """Note that a call was served."""
@@ -290,6 +323,8 @@ class Pool:
                 group.stand.serves(free)
             group.busy += 1
             free.serve(call)
+            if group.isolated:
+                self._hold_ready(group)
         elif group.retired:
             free.drain()
         else:
@@ -308,7 +343,7 @@ class Pool:
         count = scaler.starts(
             waiting=len(group.waiting),
             starting=group.starting,
-            busy=group.busy,
+            busy=0 if group.isolated else group.busy,
             service_s=group.service.value,
             start_s=start_s,
         )

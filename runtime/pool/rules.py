@@ -14,6 +14,8 @@ class Rules:
     """How long an idle worker is kept ..."""
     learn: bool = False
     """... and a function's last one, instead, for as long as ``keepalive.Learned`` says."""
+    isolation: str = "worker"
+    """"invocation": each call gets a worker of its own, unless the function's tag says otherwise."""
     max_invocations: int = 0
     """Calls a worker serves before it is replaced."""
     max_memory_mb: int = 0

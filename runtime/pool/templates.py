@@ -46,6 +46,8 @@ class Rules:
 
     mode: Literal["off", "snapstart", "when-safe"] = "snapstart"
     """For no version, for those with SnapStart, or for all whose init takes a while."""
+    isolation: str = "worker"
+    """"invocation": all versions whose tags do not say otherwise have a snapshot, of which each call gets a copy."""
     warm_up: bytes | None = None
     """JSON of an event that the handler is called with before the snapshot."""
     keep_s: float = 4 * 3600.0
@@ -129,8 +131,8 @@ class Templates:
 
     def suits(self, version: model.Version) -> bool:
         """Return whether a version is to have a template whatever its init takes."""
-        asked = version.snap_start and self._rules.mode != "off"
-        return asked or version.isolated
+        asked = version.snap_start or version.isolates_calls(self._rules.isolation)
+        return asked and self._rules.mode != "off"
 
     def consider(self, version: model.Version, init_s: float) -> None:
         """Make a template of a version, of which a worker was just started, where that is worth while."""
