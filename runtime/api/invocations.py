@@ -13,6 +13,7 @@ from runtime import errors, model
 from runtime.api import http, invoke_headers, payload, replies, request_ids, streams, tenants
 from runtime.api.auth import access
 from runtime.invoke import endings, events, invoker, lineage
+from runtime.pool import call as calls
 from runtime.registry import names
 
 PREFIX = "/2015-03-31/functions/"
@@ -182,10 +183,15 @@ class _Pending:
     def __init__(self, runner: invoker.Invoker, exchange: http.Exchange, invocation: model.Invocation) -> None:
         self._exchange = exchange
         self._invocation = invocation
-        self._call = runner.submit(invocation, self._ended, self._refused)
-        exchange.on_disconnect = self._withdraw
+        self._call: calls.Call | None = None
+        """None once it ended: it refers to us, and no cycle may keep a payload until garbage is collected."""
+        call = runner.submit(invocation, self._ended, self._refused)
+        if not exchange.done:
+            self._call = call
+            exchange.on_disconnect = self._withdraw
 
     def _ended(self, outcome: model.Outcome) -> None:
+        self._call = None
         invocation = self._invocation
         headers = _headers(invocation.request_id, outcome.executed_version)
         headers.append(("Content-Type", outcome.content_type))
@@ -198,11 +204,13 @@ class _Pending:
         self._exchange.respond(200, headers, outcome.payload)
 
     def _refused(self, error: errors.HotforkError) -> None:
+        self._call = None
         self._exchange.respond(*replies.of_error(error, self._invocation.request_id))
 
     def _withdraw(self) -> None:
         # A call that already runs goes on to its end, as on AWS; one that waits for a worker is dropped.
-        self._call.cancelled = True
+        if self._call is not None:
+            self._call.cancelled = True
 
 
 def _is_async(path: str) -> bool:
