@@ -63,8 +63,8 @@ class Group:
     """The workers and the waiting calls of one key."""
 
     __slots__ = (
-        *("busy", "idle", "isolated", "key", "lane", "patience", "retired", "served", "served_before", "service"),
-        *("stand", "starting", "version", "waiting", "workers"),
+        *("_last_end", "busy", "gap", "idle", "isolated", "key", "lane", "patience", "retired", "served"),
+        *("served_before", "service", "stand", "starting", "version", "waiting", "workers"),
     )
 
     def __init__(
@@ -88,6 +88,9 @@ class Group:
         """Calls, since the first."""
         self.served_before = 0
         """The same when ``patience`` began."""
+        self.gap = scaler.Average()
+        """How long after the call before it a call ended, while there were others, in seconds."""
+        self._last_end: float | None = None
         self.service = scaler.Average()
         """How long a call takes, in seconds."""
         self.patience: asyncio.TimerHandle | None = None
@@ -104,6 +107,13 @@ class Group:
             self.idle.append(one)
         else:
             self.idle.insert(next(place for place, other in enumerate(self.idle) if other.provisioned), one)
+
+    def ended(self, now: float) -> None:
+        """Note the end of a call; it is not counted as busy any more."""
+        self.served += 1
+        if self._last_end is not None:
+            self.gap.add(now - self._last_end)
+        self._last_end = None if self.quiet else now
 
     def next_call(self) -> calls.Call | None:
         """Take the call that waited longest and is still wanted."""

@@ -294,7 +294,7 @@ class Pool:
     def _ended(self, group: groups.Group) -> None:
         """Note that a call was served."""
         group.busy -= 1
-        group.served += 1
+        group.ended(self._clock())
         if group.quiet:
             group.lane.quiet_since = self._loop.time()
 
@@ -345,6 +345,7 @@ class Pool:
             starting=group.starting,
             busy=0 if group.isolated else group.busy,
             service_s=group.service.value,
+            gap_s=group.gap.value,
             start_s=start_s,
         )
         self._start_some(group, count, start_s)

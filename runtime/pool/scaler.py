@@ -7,19 +7,29 @@ take, where the busy workers can be expected to serve it by then. After that it 
 being served at a rate by which its turn comes within another start's time: then it is not workers that are missing.
 """
 
+_LEAST_S = 1e-6
 
-def starts(*, waiting: int, starting: int, busy: int, service_s: float | None, start_s: float) -> int:
+
+def starts(
+    *, waiting: int, starting: int, busy: int, service_s: float | None, gap_s: float | None, start_s: float
+) -> int:
     """Return how many workers to start for calls that just came.
 
     ``waiting`` calls have no worker, ``starting`` workers are on their way, and ``busy`` ones take ``service_s`` for a
-    call (None: not known yet); a start takes ``start_s``.
+    call (None: not known yet); ``gap_s`` lies between the ends of two calls. A start takes ``start_s``.
+
+    Where the supervisor is the bottleneck, the calls seem to take long, and still many end in a start's time. Then a
+    call may wait for two: each start would make all the others wait.
     """
     missing = waiting - starting
     if missing <= 0:
         return 0
     if not busy or service_s is None:
         return missing
-    return max(missing - int(busy * start_s / max(service_s, 1e-6)), 0)
+    served_soon = busy * start_s / max(service_s, _LEAST_S)
+    if gap_s is not None:
+        served_soon = max(served_soon, 2 * start_s / max(gap_s, _LEAST_S))
+    return max(missing - int(served_soon), 0)
 
 
 def late_starts(*, waiting: int, overdue: int, starting: int, served: int) -> int:

@@ -16,10 +16,13 @@ from runtime.pool import scaler
         ({"waiting": 10, "busy": 1, "service_s": 0.001}, 0),  # a fast one serves ten calls while one would start
         ({"waiting": 25, "busy": 1, "service_s": 0.001}, 15),
         ({"waiting": 1, "busy": 1, "service_s": 0.0}, 0),
+        ({"waiting": 30, "busy": 2, "service_s": 0.005, "gap_s": 0.0002}, 0),  # it is the supervisor that is slow
+        ({"waiting": 30, "busy": 2, "service_s": 0.005, "gap_s": 0.002}, 20),
+        ({"waiting": 30, "busy": 2, "service_s": 0.3, "gap_s": 0.15}, 30),
     ],
 )
 def test_the_number_of_starts(state, expected):
-    full = {"starting": 0, "busy": 0, "service_s": None, "start_s": 0.01, **state}
+    full = {"starting": 0, "busy": 0, "service_s": None, "gap_s": None, "start_s": 0.01, **state}
     assert scaler.starts(**full) == expected
 
 
@@ -42,10 +45,11 @@ def test_the_number_of_late_starts(state, expected):
     st.integers(0, 2000),
     st.integers(0, 1000),
     st.none() | st.floats(0, 900),
+    st.none() | st.floats(0, 900),
     st.floats(0.001, 10),
 )
-def test_never_more_than_are_missing(waiting, starting, busy, service, start):
-    count = scaler.starts(waiting=waiting, starting=starting, busy=busy, service_s=service, start_s=start)
+def test_never_more_than_are_missing(waiting, starting, busy, service, gap, start):
+    count = scaler.starts(waiting=waiting, starting=starting, busy=busy, service_s=service, gap_s=gap, start_s=start)
     assert 0 <= count <= max(0, waiting - starting)
 
 
