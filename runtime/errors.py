@@ -226,6 +226,22 @@ class AccessDenied(ApiError):
         super().__init__(message, type_=None)
 
 
+class ForeignAccount(AccessDenied):
+    """What a request names belongs to another account, which there is not."""
+
+    def __init__(self, resource: str, who: str, action: str = "") -> None:
+        """Name the action only where it is not that of the request."""
+        self.resource, self.who, self.action = resource, who, action
+        super().__init__(
+            f"User: {who} is not authorized to perform: {action or 'lambda:InvokeFunction'} on resource: {resource} "
+            f"because no resource-based policy allows the {action or 'lambda:InvokeFunction'} action"
+        )
+
+    def asked(self, action: str, who: str | None) -> "ForeignAccount":
+        """Return it as said to a caller (None: whoever it was) who asked for an action."""
+        return ForeignAccount(self.resource, who or self.who, self.action or action)
+
+
 class _Unauthenticated(ApiError):
     """It is not known who calls: docs.aws.amazon.com/lambda/latest/api/CommonErrors.html."""
 

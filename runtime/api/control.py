@@ -109,9 +109,6 @@ class Api:
             raise errors.NotBuilt(f"hotfork does not offer the operation {match.operation}")
         body, lifted = await uploads.lift(body)
         request = shapes.parse(match.operation, match.labels, query, headers, body, lifted)
-        if caller is not None:
-            for need in actions.needs(match.operation, request, self._registry.site):
-                caller.demand(*need)
         call = context.Context(
             registry=self._registry,
             options=self._options,
@@ -119,7 +116,14 @@ class Api:
             base_url=f"http://{headers.get('host', 'localhost')}",
             now=self._clock(),
         )
-        return shapes.serialise(match.operation, await handler(request, call))
+        try:
+            if caller is not None:
+                for need in actions.needs(match.operation, request, self._registry.site):
+                    caller.demand(*need)
+            return shapes.serialise(match.operation, await handler(request, call))
+        except errors.ForeignAccount as error:
+            who = None if caller is None else caller.arn
+            raise error.asked(actions.action_of(match.operation), who) from None
 
     async def _download(self, method: str, raw_path: str, query: str) -> Response:
         sha256 = self._links.package(raw_path, query, self._clock())

@@ -51,6 +51,10 @@ class Site:
     account_id: str = "000000000000"
     partition: str = "aws"
 
+    @property
+    def _root(self) -> str:
+        return f"arn:{self.partition}:iam::{self.account_id}:root"
+
     def _arn(self, rest: str) -> str:
         return f"arn:{self.partition}:lambda:{self.region}:{self.account_id}:{rest}"
 
@@ -80,11 +84,9 @@ class Site:
                 f"Functions from '{region}' are not reachable in this region ('{self.region}')"
             )
         if account is not None and account != self.account_id:
-            arn = f"arn:{self.partition}:lambda:{self.region}:{account}:function:{match['name']}"
-            raise errors.AccessDenied(
-                f"User: arn:{self.partition}:iam::{self.account_id}:root is not authorized to perform this "
-                f"operation on resource: {arn} because no resource-based policy allows the action"
-            )
+            qualified = ":".join(filter(None, (match["name"], derived or qualifier)))
+            arn = f"arn:{self.partition}:lambda:{self.region}:{account}:function:{qualified}"
+            raise errors.ForeignAccount(arn, self._root)
         if derived is not None and qualifier is not None and derived != qualifier:
             raise errors.InvalidParameterValue(
                 "The derived qualifier from the function name does not match the specified qualifier."
@@ -97,10 +99,7 @@ class Site:
         if match is None:
             raise errors.InvalidParameterValue(f"Invalid Layer name: {reference}")
         if match["account"] is not None and match["account"] != self.account_id:
-            raise errors.AccessDenied(
-                f"User: arn:{self.partition}:iam::{self.account_id}:root is not authorized to perform this "
-                f"operation on resource: {reference} because no resource-based policy allows the action"
-            )
+            raise errors.ForeignAccount(reference, self._root)
         return match["name"]
 
     def layer_version(self, arn: str) -> LayerRef:
@@ -113,11 +112,7 @@ class Site:
                 f"Layers are not in the same region as the function. Layers are expected to be in region {self.region}."
             )
         if match["account"] != self.account_id:
-            raise errors.AccessDenied(
-                f"User: arn:{self.partition}:iam::{self.account_id}:root is not authorized to perform: "
-                f"lambda:GetLayerVersion on resource: {arn} because no resource-based policy allows the "
-                "lambda:GetLayerVersion action"
-            )
+            raise errors.ForeignAccount(arn, self._root, "lambda:GetLayerVersion")
         return LayerRef(name=match["name"], version=int(match["version"]), arn=arn)
 
 

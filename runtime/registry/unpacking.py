@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -24,15 +25,18 @@ _BOOT = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); from runtime.worker import unpack; "
     "sys.exit(unpack.main(sys.argv[1:]))"
 )
+_EMPTY = "Uploaded file must be a non-empty zip"
 _ROOT = str(Path(runtime.__file__).parent.parent)
 
 
 async def unpack(zip_path: Path, destination: Path, limit: int) -> int:
     """Unpack a zip into an empty folder and return the bytes that came out.
 
-    Raises InvalidParameterValue, with AWS's words, for a zip that is broken, hostile or larger than ``limit``.
+    Raises InvalidParameterValue, with AWS's words, for a zip that is empty, broken, hostile or larger than ``limit``.
     """
     with zip_path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            raise errors.InvalidParameterValue(_EMPTY)
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-S", "-c", _BOOT, _ROOT, str(destination), str(limit)),
             stdin=file,
@@ -76,6 +80,8 @@ def _judge(answer: bytes) -> int:
         if result.get("error") == "large":
             raise errors.InvalidParameterValue(f"Unzipped size must be smaller than {UNPACKED_LIMIT} bytes")
         total = result.get("total_bytes")
+        if result.get("entries") == 0:
+            raise errors.InvalidParameterValue(_EMPTY)
         if type(total) is int and 0 <= total <= UNPACKED_LIMIT:
             return total
     raise errors.InvalidParameterValue(

@@ -292,6 +292,184 @@ def test_code_that_is_too_large_when_unpacked(served):
     assert caught.value.response["message"] == "Unzipped size must be smaller than 262144000 bytes"
 
 
+@pytest.mark.parametrize("empty", [b"", api_harness.zipped({}), b"PK\5\6" + bytes(16) + b"\3\0any"])
+def test_code_of_no_files(served, empty):
+    status, headers, body = served.raw(
+        "POST", FN, json.dumps(creation(Code={"ZipFile": base64.b64encode(empty).decode()})).encode()
+    )
+    assert (status, headers["x-amzn-errortype"]) == (400, INVALID)
+    assert json.loads(body) == {"Type": "User", "message": "Uploaded file must be a non-empty zip"}
+
+
+@pytest.fixture(scope="module")
+def provisioned(tmp_path_factory):
+    """Versions 1 to 4: the first is provisioned by its number, the second by an alias."""
+    with api_harness.serving(tmp_path_factory.mktemp("provisioned"), account_concurrency=1000) as served:
+        client = served.client()
+        api_harness.create(client, "fn", Publish=True)
+        for number in range(2, 5):
+            client.update_function_configuration(FunctionName="fn", Timeout=number + 10)
+            assert client.publish_version(FunctionName="fn")["Version"] == str(number)
+        for name, version in (("by-number", "1"), ("by-alias", "2"), ("free", "3")):
+            client.create_alias(FunctionName="fn", Name=name, FunctionVersion=version)
+        client.create_alias(FunctionName="fn", Name="latest", FunctionVersion="$LATEST")
+        for qualifier in ("1", "by-alias"):
+            client.put_provisioned_concurrency_config(
+                FunctionName="fn", Qualifier=qualifier, ProvisionedConcurrentExecutions=1
+            )
+        api_harness.create(client, "limited", Publish=True)
+        client.put_function_concurrency(FunctionName="limited", ReservedConcurrentExecutions=2)
+        client.put_provisioned_concurrency_config(
+            FunctionName="limited", Qualifier="1", ProvisionedConcurrentExecutions=2
+        )
+        client.update_function_configuration(FunctionName="limited", Timeout=10)
+        client.publish_version(FunctionName="limited")
+        yield served
+
+
+def put(name, qualifier, count=1):
+    return "PUT", PROVISIONED.format(name, qualifier), {"ProvisionedConcurrentExecutions": count}
+
+
+LATEST_REFUSED = "Provisioned Concurrency Configs cannot be applied to unpublished function versions."
+NOT_PUBLISHED = "The function resource provided must be an alias or a published version."
+NO_PROVISIONED = "No Provisioned Concurrency Config found for this function"
+PROVISIONED_ROWS = [
+    (put("fn", "$LATEST"), 400, INVALID, {"Type": "User", "message": LATEST_REFUSED}),
+    (put("fn", "latest"), 400, INVALID, {"Type": "User", "message": LATEST_REFUSED}),
+    (
+        put("limited", "2"),
+        400,
+        INVALID,
+        {
+            "Type": "User",
+            "message": "Requested Provisioned Concurrency should not be greater than the reservedConcurrentExecution "
+            "for function",
+        },
+    ),
+    (
+        put("fn", "3", 997),
+        400,
+        INVALID,
+        {
+            "message": "Specified ConcurrentExecutions for function is greater than account's unreserved concurrency "
+            "[996]."
+        },
+    ),
+    (
+        put("fn", "3", 897),
+        400,
+        INVALID,
+        {
+            "message": "Specified ConcurrentExecutions for function decreases account's "
+            "UnreservedConcurrentExecution below its minimum value of [100]."
+        },
+    ),
+    (
+        ("PUT", "/2017-10-31/functions/limited/concurrency", {"ReservedConcurrentExecutions": 1}),
+        400,
+        INVALID,
+        {
+            "message": " ReservedConcurrentExecutions  1 should not be lower than function's total provisioned "
+            "concurrency [2]."
+        },
+    ),
+    (("GET", PROVISIONED.format("fn", "$LATEST"), None), 400, INVALID, {"Type": "User", "message": NOT_PUBLISHED}),
+    (("DELETE", PROVISIONED.format("fn", "$LATEST"), None), 400, INVALID, {"Type": "User", "message": NOT_PUBLISHED}),
+    (
+        ("GET", PROVISIONED.format("fn", "2"), None),
+        404,
+        "ProvisionedConcurrencyConfigNotFoundException",
+        {"Type": "User", "message": NO_PROVISIONED},
+    ),
+    (
+        put("fn", "by-number"),
+        409,
+        CONFLICT,
+        {
+            "Type": "User",
+            "message": "Alias can't be used for Provisioned Concurrency configuration on an already Provisioned "
+            "version",
+        },
+    ),
+    (
+        put("fn", "2"),
+        409,
+        CONFLICT,
+        {"Type": "User", "message": "Version is pointed by a Provisioned Concurrency alias"},
+    ),
+    (
+        put("fn", "doesnotexist"),
+        404,
+        NOT_FOUND,
+        {"Type": "User", "Message": f"Cannot find alias arn: {ARN}fn:doesnotexist"},
+    ),
+    (
+        ("GET", PROVISIONED.format("fn", "noalias"), None),
+        404,
+        NOT_FOUND,
+        {"Type": "User", "Message": f"Cannot find alias arn: {ARN}fn:noalias"},
+    ),
+    (
+        ("GET", PROVISIONED.format("fn", "10"), None),
+        404,
+        NOT_FOUND,
+        {"Type": "User", "Message": f"Function not found: {ARN}fn:10"},
+    ),
+    (
+        put("fn", "3", 0),
+        400,
+        VALIDATION,
+        {
+            "message": "1 validation error detected: Value '0' at 'provisionedConcurrentExecutions' failed to satisfy "
+            "constraint: Member must have value greater than or equal to 1"
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "code", "expected"),
+    PROVISIONED_ROWS,
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+def test_whole_bodies_about_provisioned_concurrency(provisioned, call, status, code, expected):
+    method, path, document = call
+    got, headers, body = provisioned.raw(method, path, None if document is None else json.dumps(document).encode())
+    assert (got, headers["x-amzn-errortype"], json.loads(body)) == (status, code, expected)
+
+
+OTHER = "arn:aws:lambda:us-east-1:111122223333:"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "action", "resource"),
+    [
+        ("GET", f"{FN}/{OTHER}function:fn", "GetFunction", f"{OTHER}function:fn"),
+        ("GET", f"{FN}/{OTHER}function:fn:live/configuration", "GetFunctionConfiguration", f"{OTHER}function:fn:live"),
+        ("DELETE", f"{FN}/111122223333:function:fn", "DeleteFunction", f"{OTHER}function:fn"),
+        ("GET", f"{LAYERS}/{OTHER}layer:tools/versions", "ListLayerVersions", f"{OTHER}layer:tools"),
+        ("GET", f"{LAYERS}?find=LayerVersion&Arn={OTHER}layer:tools:1", "GetLayerVersion", f"{OTHER}layer:tools:1"),
+    ],
+)
+def test_what_is_of_another_account(served, method, path, action, resource):
+    status, headers, body = served.raw(method, path)
+    assert (status, headers["x-amzn-errortype"]) == (403, "AccessDeniedException")
+    assert json.loads(body)["Message"] == (
+        f"User: arn:aws:iam::000000000000:root is not authorized to perform: lambda:{action} on resource: {resource} "
+        f"because no resource-based policy allows the lambda:{action} action"
+    )
+
+
+def test_invoke_of_another_accounts_function(server):
+    status, _, document = refused(server, "POST", f"{FN}/{OTHER}function:fn/invocations", b"{}")
+    assert status == 403
+    assert document["Message"] == (
+        "User: arn:aws:iam::000000000000:root is not authorized to perform: lambda:InvokeFunction on resource: "
+        f"{OTHER}function:fn because no resource-based policy allows the lambda:InvokeFunction action"
+    )
+
+
 def test_several_validation_errors(served):
     document = {
         "Content": {"ZipFile": base64.b64encode(b"PK").decode()},

@@ -16,6 +16,10 @@ _REMEMBERED = 1024
 class Caller(Protocol):
     """Whoever sent a request."""
 
+    @property
+    def arn(self) -> str:
+        """Return who they are."""
+
     def demand(self, action: str, resource: str, function_arn: str | None = None) -> None:
         """Raise AccessDenied where they may not perform an action on a resource."""
 
@@ -56,6 +60,11 @@ class Identified:
         self.principal = principal
         self._authority = authority
         self._peer = peer
+
+    @property
+    def arn(self) -> str:
+        """Return who they are."""
+        return self.principal.arn
 
     def demand(self, action: str, resource: str, function_arn: str | None = None) -> None:
         """Raise AccessDenied, with AWS's text, where they may not perform an action on a resource."""

@@ -27,9 +27,14 @@ _ACTIONS: Mapping[str, str] = {
 """Operations whose action has another name."""
 
 
+def action_of(operation: str) -> str:
+    """Return the action that an operation is to policies."""
+    return f"lambda:{_ACTIONS.get(operation, operation)}"
+
+
 def needs(operation: str, request: Mapping[str, Any], site: names.Site) -> Iterator[Need]:
     """Yield what an operation takes, given its members by name. Raises as ``names.Site`` for names of elsewhere."""
-    action = f"lambda:{_ACTIONS.get(operation, operation)}"
+    action = action_of(operation)
     function = _function(request, site)
     if operation.endswith("EventSourceMapping"):
         yield Need(action, _mapping(request, site), function)
