@@ -175,6 +175,9 @@ class Link:
                     return  # closed by what the message led to
         except wire.WireError as error:
             self._break(str(error))
+            return
+        if self._decoder.room() is not None:
+            _widen(self._response_fd)
 
     def _read_large(self, room: memoryview) -> None:
         try:
