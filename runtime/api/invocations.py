@@ -73,39 +73,38 @@ class Invocations:
             self._enqueue(exchange, request_id, reference)
             return
         kind = invoke_headers.choice(headers.get("x-amz-invocation-type", "RequestResponse"), "invocationType", _TYPES)
-        want_log_tail = invoke_headers.wants_log_tail(headers)
         reference, invoked_arn = self._reference(exchange.path, exchange.query)
-        if caller is not None:
-            caller.demand(_INVOKE, invoked_arn)
         if kind == "Event":
+            invoke_headers.wants_log_tail(headers)  # an event has none, but what is asked for is checked all the same
+            if caller is not None:
+                caller.demand(_INVOKE, invoked_arn)
             self._enqueue(exchange, request_id, reference)
             return
-        body = exchange.body
-        if len(body) > SYNCHRONOUS_LIMIT:
-            raise _too_large(SYNCHRONOUS_LIMIT)
-        if body:
-            payload.demand_json(body)
-        version = self._invoker.resolve(reference.name, reference.qualifier)
-        tenant_id = tenants.of_call(headers, version)
+        invocation = self._invocation(exchange, request_id, caller, reference, invoked_arn, streaming=False)
         if kind == "DryRun":
-            exchange.respond(204, _headers(request_id, version.version), b"")
+            exchange.respond(204, _headers(request_id, invocation.version.version), b"")
             return
-        invocation = model.Invocation(
-            request_id=request_id,
-            version=version,
-            payload=body or b"{}",
-            invoked_arn=invoked_arn,
-            trace_id=self._trace_id(headers, version),
-            client_context=invoke_headers.client_context(headers),
-            tenant_id=tenant_id,
-            want_log_tail=want_log_tail,
-        )
         _Pending(self._invoker, exchange, invocation)
 
     def _stream(self, exchange: http.Exchange, request_id: str, caller: access.Caller | None) -> None:
         """Run an InvokeWithResponseStream."""
-        headers, body = exchange.headers, exchange.body
         reference, invoked_arn = self._stream_reference(exchange.path, exchange.query)
+        invocation = self._invocation(exchange, request_id, caller, reference, invoked_arn, streaming=True)
+        streams.Stream(self._invoker, exchange, invocation)
+
+    def _invocation(
+        self,
+        exchange: http.Exchange,
+        request_id: str,
+        caller: access.Caller | None,
+        reference: names.FunctionRef,
+        invoked_arn: str,
+        *,
+        streaming: bool,
+    ) -> model.Invocation:
+        """Return the invocation that a synchronous request asks for."""
+        headers, body = exchange.headers, exchange.body
+        want_log_tail = invoke_headers.wants_log_tail(headers)
         if caller is not None:
             caller.demand(_INVOKE, invoked_arn)
         if len(body) > SYNCHRONOUS_LIMIT:
@@ -113,18 +112,17 @@ class Invocations:
         if body:
             payload.demand_json(body)
         version = self._invoker.resolve(reference.name, reference.qualifier)
-        invocation = model.Invocation(
+        return model.Invocation(
             request_id=request_id,
             version=version,
             payload=body or b"{}",
             invoked_arn=invoked_arn,
+            tenant_id=tenants.of_call(headers, version),
             trace_id=self._trace_id(headers, version),
             client_context=invoke_headers.client_context(headers),
-            tenant_id=tenants.of_call(headers, version),
-            want_log_tail=invoke_headers.wants_log_tail(headers),
-            streaming=True,
+            want_log_tail=want_log_tail,
+            streaming=streaming,
         )
-        streams.Stream(self._invoker, exchange, invocation)
 
     def _enqueue(self, exchange: http.Exchange, request_id: str, reference: names.FunctionRef) -> None:
         """Take an event; the caller hears when it is on disk."""
