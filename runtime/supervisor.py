@@ -21,6 +21,7 @@ import resource
 import secrets
 import signal
 import socket
+import stat
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from http import HTTPStatus
@@ -254,7 +255,7 @@ class _Supervisor:
     ) -> tuple[pool.Pool, launcher.Launcher]:
         settings = self._settings
         supplies = holding.Sources(
-            groups=cgroups.open_backend(),
+            groups=cgroups.open_backend(only="none" if settings.isolation == "none" else ""),
             cpu_mode=cgroups.CpuMode(settings.sandbox.cpu),
             ids=uids.Uids(settings.sandbox.uid_base, settings.sandbox.uid_count),
             images=_scratch(settings.state_dir, report),
@@ -480,6 +481,7 @@ def _own(state_dir: Path, up: contextlib.AsyncExitStack) -> None:
     """Make the state folder, and hold it as long as the server lives: two servers on one folder would lose events."""
     try:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _close_to_others(state_dir)
         lock = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise errors.ConfigError(f"state_dir {state_dir}: {error.strerror}; choose another with --state-dir") from None
@@ -490,6 +492,13 @@ def _own(state_dir: Path, up: contextlib.AsyncExitStack) -> None:
         raise errors.ConfigError(
             f"another hotfork server runs on {state_dir}: stop it, or choose another folder with --state-dir"
         ) from None
+
+
+def _close_to_others(state_dir: Path) -> None:
+    """Let nobody else into a state folder that was there before; a folder that is everybody's stays so."""
+    status = state_dir.stat()
+    if status.st_uid == os.geteuid() and not status.st_mode & stat.S_ISVTX:
+        state_dir.chmod(0o700)
 
 
 def _code_source(settings: config.Settings) -> sources.Source | None:

@@ -25,8 +25,9 @@ from runtime.cli import package as packages
 @click.option("--state-dir", type=click.Path(), help="Default: $XDG_STATE_HOME/hotfork; as root /var/lib/hotfork.")
 @click.option(
     "--isolation",
-    type=click.Choice(["strong", "auto"]),
-    help="strong (default) refuses to start where a control is missing; auto takes the best there is.",
+    type=click.Choice(["strong", "auto", "none"]),
+    help="strong (default) refuses to start where a control is missing; auto takes the best there is; none confines "
+    "nothing, to measure what the sandbox costs (dangerous).",
 )
 @click.option("--credentials", type=click.Path(), help="TOML file of users: every request must then be signed.")
 @click.option(

@@ -170,8 +170,9 @@ class Settings:
     """The port of ``sam local start-lambda``; 0 takes a free one."""
     state_dir: Path
     """Functions, code, logs. Default: $XDG_STATE_HOME/hotfork, or /var/lib/hotfork as root."""
-    isolation: Literal["strong", "auto"] = "strong"
-    """strong refuses to start where a control is missing; auto takes the best and says what lacks."""
+    isolation: Literal["strong", "auto", "none"] = "strong"
+    """strong refuses to start where a control is missing; auto takes the best and says what lacks; none is for
+    measuring what the sandbox costs, on a loopback address only."""
     account_id: str = "000000000000"
     region: str = "us-east-1"
     examples: bool = False
@@ -243,6 +244,8 @@ def check(settings: Settings) -> None:
             value = getattr(value, name)
         # "not >=" instead of "<": a NaN is refused as well.
         demand(value >= least, f"{key} is {value}, but must be at least {least}")
+    loopback = re.fullmatch(r"127(\.\d{1,3}){3}|::1|localhost", settings.host)
+    demand(settings.isolation != "none" or loopback, "isolation none is for a loopback address: host is something else")
     demand(settings.port <= _PORT_LIMIT, f"port is {settings.port}, but ports end at {_PORT_LIMIT}")
     demand(re.fullmatch(r"\d{12}", settings.account_id), "account_id must be twelve digits")
     demand(re.fullmatch(r"[a-z0-9-]+", settings.region), f"region {settings.region!r} is not a region's name")

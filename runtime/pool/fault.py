@@ -9,7 +9,9 @@ import json
 import os
 import signal
 
-from runtime import model
+import msgspec
+
+from runtime import model, wire
 
 _SIGNAL_WORDS = {
     # go/src/syscall/zerrors_linux_amd64.go, "Signal table"
@@ -30,6 +32,8 @@ _SIGNAL_WORDS = {
     signal.SIGTERM: "terminated",
     signal.SIGSYS: "bad system call",
 }
+
+_read = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +82,18 @@ def exited(wait_status: int, *, out_of_memory: bool) -> Fault:
     else:
         message, cause = "Runtime exited without providing a reason", "exit"
     return Fault(status=model.Status.ERROR, error_type="Runtime.ExitError", message=message, cause=cause)
+
+
+def is_document(payload: bytes) -> bool:
+    """Return whether what a worker says of an error can go to its caller: JSON, and no more than a response may be."""
+    if len(payload) > wire.PAYLOAD_LIMIT:
+        return False
+    try:
+        payload.decode()
+        _read(payload)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def stream_too_large() -> Fault:

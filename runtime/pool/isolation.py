@@ -36,6 +36,10 @@ _NEEDED = {
 _STRONG = ("ipc", "uts", "network", "seccomp", "cgroup_memory", "cgroup_pids")
 _CONFINED = ("landlock", "seccomp")
 _BARE = "no namespaces can be made"
+_NO_SANDBOX = (
+    "ISOLATION: NONE. Whoever can deploy a function here, or whose code a function takes in, can read and change what "
+    "this user can, and every other function: this is for measuring what the sandbox costs (--isolation none)."
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,8 @@ class Report:
 
     def summary(self) -> str:
         """Return one line for the start-up banner."""
+        if self == off():
+            return _NO_SANDBOX
         line = f"Isolation: level {self.level} of 3 ({_NAMES[self.level]}), mode {self.mode}, cgroups {self.cgroups}"
         missing = [one.name for one in self.controls if not one.engaged]
         return f"{line}. Not engaged: {', '.join(missing)} (see hotfork doctor)." if missing else f"{line}."
@@ -87,11 +93,13 @@ class Report:
 
 
 def probe(isolation: str = "auto", *, uid: int = 1_900_000_000, folder: Path | None = None) -> Report:
-    """Try everything and return the report; "strong" raises IsolationError below level 3.
+    """Try everything and return the report; "strong" raises IsolationError below level 3, "none" is ``off``.
 
     ``uid`` is one that a function could get, ``folder`` where images of /tmp would lie. Blocks for about half a
     second; call it before this process opens cgroups of its own. Leaves nothing behind.
     """
+    if isolation == "none":
+        return off()
     facts = diagnosis.read_facts()
     with concurrent.futures.ThreadPoolExecutor(4) as executor:
         of_groups = executor.submit(trials.groups)
@@ -102,6 +110,18 @@ def probe(isolation: str = "auto", *, uid: int = 1_900_000_000, folder: Path | N
     if isolation == "strong":
         report.demand_strong()
     return report
+
+
+def off() -> Report:
+    """Return the report of no sandbox: what workers can do without is left out, whatever this machine gives."""
+    why, cure = "--isolation none", "start with --isolation strong, or auto"
+    names = (*_NEEDED["user"], *_STRONG, *OPTIONAL, "scratch", "egress")
+    controls = [
+        diagnosis.Control(name=name, engaged=False, why=why, cure=cure)
+        for name in dict.fromkeys(names)
+        if name not in _NEEDED["bare"]
+    ]
+    return Report(level=NONE, mode="bare", cgroups="none", controls=tuple(controls))
 
 
 def judge(mode: str, backend: str, controls: Sequence[diagnosis.Control]) -> Report:

@@ -23,8 +23,15 @@ READ_SIZE = 64 * 1024
 PIPE_SIZE = 1024 * 1024
 ENDED = "the worker closed its response pipe"
 _NO_BYTES = bytes(4)
-LOG_DRAIN_LIMIT = 4 * 1024 * 1024
-"""Bytes read from the log pipe in one go; a pipe holds 64 KB, a writer that outruns us waits for its turn."""
+LOG_DRAIN_LIMIT = 1024 * 1024
+"""Bytes read from the log pipe in one go: no pipe of a function holds more, and what it adds meanwhile has its turn."""
+LOG_RATE = 8 * 1024 * 1024
+LOG_BURST = 16 * 1024 * 1024
+"""Bytes a second, and beyond it, that are read of one worker's log: one that writes more waits at its full pipe, and
+nothing is lost by that. (The log store keeps less in the long run, and says what it dropped.)"""
+LOG_READ_COST = 4096
+"""What one read counts beside its bytes: a flood of single bytes costs us turns."""
+LOG_REST_S = 0.02
 
 
 def pipes() -> tuple[tuple[int, int, int], tuple[int, int, int]]:
@@ -48,6 +55,8 @@ class Link:
     __slots__ = (
         "_decoder",
         "_log_fd",
+        "_log_tokens",
+        "_log_until",
         "_loop",
         "_on_broken",
         "_on_log",
@@ -74,6 +83,9 @@ class Link:
         self._decoder = wire.Decoder(wire.WORKER_MESSAGES)
         self._outgoing: deque[memoryview] = deque()
         self._paused = False
+        self._log_tokens: float = LOG_BURST
+        self._log_until = 0.0
+        """When the tokens were counted last; loop time."""
         loop.add_reader(self._response_fd, self._response_readable)
         loop.add_reader(self._log_fd, self._log_readable)
 
@@ -204,10 +216,26 @@ class Link:
             data = os.read(self._log_fd, READ_SIZE)
         except BlockingIOError:
             return
-        if data:
-            self._on_log(data)
-        else:
+        if not data:
             self._close_log()
+            return
+        self._on_log(data)
+        self._log_tokens -= len(data) + LOG_READ_COST
+        if self._log_tokens < 0 <= self._log_fd:
+            self._rest_log()
+
+    def _rest_log(self) -> None:
+        """Go on reading the log if it was quiet enough, or else after a rest."""
+        now = self._loop.time()
+        self._log_tokens = min(LOG_BURST, self._log_tokens + (now - self._log_until) * LOG_RATE)
+        self._log_until = now
+        if self._log_tokens < 0:
+            self._loop.remove_reader(self._log_fd)
+            self._loop.call_later(LOG_REST_S, self._resume_log)
+
+    def _resume_log(self) -> None:
+        if self._log_fd >= 0:
+            self._loop.add_reader(self._log_fd, self._log_readable)
 
     def _close_request(self) -> None:
         if self._request_fd >= 0:

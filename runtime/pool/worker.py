@@ -282,7 +282,7 @@ class Worker:
                 self._initialising(message)
             case wire.Ready() if self._sealed:
                 self._ready(message.import_us * 1e-6)
-            case wire.InitError() if self._sealed:
+            case wire.InitError() if self._sealed and faults.is_document(message.payload):
                 error_type = link.printable(message.error_type)
                 failure = Failure(error_type=error_type, payload=message.payload, init_s=self._init_so_far())
                 self._unstarted(failure, "init")
@@ -300,13 +300,15 @@ class Worker:
         match message:
             case wire.Response() if message.content_type in CONTENT_TYPES and len(message.payload) <= PAYLOAD_LIMIT:
                 self._finish(model.Status.SUCCESS, message.payload, message.content_type, None)
-            case wire.HandlerError():
+            case wire.HandlerError() if faults.is_document(message.payload):
                 self._finish(
                     model.Status.ERROR, message.payload, "application/json", link.printable(message.error_type)
                 )
-            case wire.Chunk():
+            case wire.Chunk() if message.payload:
                 self._stream(call, message.payload)
-            case wire.End() if call.on_chunk is not None:
+            case wire.End() if call.on_chunk is not None and (
+                not message.payload or faults.is_document(message.payload)
+            ):
                 status = model.Status.ERROR if message.error_type else model.Status.SUCCESS
                 self._finish(status, message.payload, "application/json", link.printable(message.error_type) or None)
             case _:

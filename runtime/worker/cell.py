@@ -33,7 +33,7 @@ clone clone3 fork vfork execve execveat
 kill tkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_open pidfd_send_signal process_mrelease
 shmget shmat shmctl semget semop semctl semtimedop msgget msgsnd msgrcv msgctl
 mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify
-link linkat
+link linkat mknod mknodat
 """
 """Calls that a worker may make and a cell may not: networks, processes, signals, memory and queues shared by name."""
 

@@ -33,6 +33,10 @@ class Setting:
     """Descriptor of a mount namespace that shows the host's folders; -1 in mode "bare"."""
     template_filter: bytes = b""
     """The seccomp program of templates."""
+    uncounted_filter: bytes = b""
+    """One more, where no cgroup counts memory: it refuses what no look at a process sees."""
+    user_limits: int = -1
+    """Mode "user": descriptor of /proc/sys/user, which a worker does not see; in bare mode -1."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

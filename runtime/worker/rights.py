@@ -19,6 +19,8 @@ WORKER_GID = 990
 """Inside a worker's own user namespace: the ids that functions have on AWS."""
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+INOTIFY_INSTANCES, INOTIFY_WATCHES = 8, 8192
+"""Of a worker in a user namespace of its own. The kernel's default is 128 instances for all that one user runs."""
 _SPARE_FD = 64
 """Where descriptors are parked while 0 to 4 are laid out."""
 
@@ -32,7 +34,24 @@ def user(job: Job) -> None:
     # A process that is not dumpable does not own its own /proc/self/uid_map.
     kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
     kernel.write_maps(WORKER_UID, uid, WORKER_GID, gid)
+    _limit_watches(job.setting.user_limits)
     drop_bounding_set()  # a new user namespace comes with a full one
+
+
+def _limit_watches(folder: int) -> None:
+    """Leave others their share of what the kernel gives to all workers and the supervisor together: they are one user.
+
+    Needs rights over the user namespace that was just made: its limits are meant, and it sees no others here.
+    """
+    for name, value in (("max_inotify_instances", INOTIFY_INSTANCES), ("max_inotify_watches", INOTIFY_WATCHES)):
+        try:
+            fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=folder)
+        except FileNotFoundError:
+            continue  # a kernel without inotify
+        try:
+            os.write(fd, b"%d" % value)
+        finally:
+            os.close(fd)
 
 
 def drop_bounding_set() -> None:
@@ -110,6 +129,8 @@ def descriptors(job: Job) -> None:
 
 def calls(job: Job) -> None:
     """Load the filter of system calls."""
+    if "AS" in job.order.limits:  # what stands in for a cgroup
+        kernel.load_filter(job.setting.uncounted_filter)
     kernel.load_filter(job.setting.template_filter if job.is_template else job.setting.filter)
 
 

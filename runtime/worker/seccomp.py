@@ -65,6 +65,7 @@ _STREAM, _DATAGRAM, _TYPE_MASK = 1, 2, 0xF
 _TCP, _UDP = 6, 17
 _TIOCSTI, _TIOCSETD, _TIOCLINUX = 0x5412, 0x5423, 0x541C
 _RLIMIT_CORE = 4
+_S_IFMT, _S_IFIFO = 0o170000, 0o010000
 
 RULES: dict[str, Rule] = {
     "clone": Rule((((Where.low(0, 0, mask=_CLONE_NEW),), ALLOW),), REFUSE),
@@ -102,6 +103,9 @@ RULES: dict[str, Rule] = {
         ALLOW,
     ),
     "setrlimit": Rule((((Where.low(0, _RLIMIT_CORE),), REFUSE),), ALLOW),
+    # mkfifo(3) is one of these.
+    "mknod": Rule((((Where.low(1, _S_IFIFO, mask=_S_IFMT),), ALLOW),), REFUSE),
+    "mknodat": Rule((((Where.low(2, _S_IFIFO, mask=_S_IFMT),), ALLOW),), REFUSE),
 }
 
 
@@ -156,6 +160,22 @@ def template_program(machine: str) -> bytes:
     A copy loads ``program`` on top of it.
     """
     return _program(machine, syscalls.NUMBERS[machine] | syscalls.OF_TEMPLATES[machine], TEMPLATE_RULES)
+
+
+def refusal(machine: str, names: Collection[str]) -> bytes:
+    """Return a filter that refuses some calls and lets all others pass, to be loaded beside one of those above."""
+    code = _Assembler()
+    code.add(_LOAD, _ARCH)
+    code.add(_JUMP_EQUAL, ARCHITECTURES[machine], "known")
+    code.add(_RETURN, KILL)
+    code.label("known")
+    code.add(_LOAD, _NR)
+    for name in names:
+        code.add(_JUMP_EQUAL, syscalls.NUMBERS[machine][name], "refused")
+    code.add(_RETURN, ALLOW)
+    code.label("refused")
+    code.add(_RETURN, REFUSE)
+    return code.assemble()
 
 
 def _program(machine: str, numbers: Mapping[str, int], rules: Mapping[str, Rule]) -> bytes:

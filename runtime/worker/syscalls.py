@@ -2,9 +2,9 @@
 
 Docker's default profile for a container without capabilities (github.com/moby/profiles, seccomp/default.json), as
 numbers of the kernel's syscall tables, minus what a function has no use for (ptrace, process_vm_*, process_madvise,
-pidfd_getfd, kcmp, name_to_handle_at, mknod, asynchronous I/O by io_setup, vmsplice, memfd_secret, modify_ldt,
-chroot, fanotify), plus harmless calls of newer kernels up to Linux 6.13. clone3 and io_uring_* are listed because they
-get an answer of their own (worker.seccomp).
+pidfd_getfd, kcmp, name_to_handle_at, mknod but of named pipes, asynchronous I/O by io_setup, vmsplice, memfd_secret,
+modify_ldt, chroot, fanotify), plus harmless calls of newer kernels up to Linux 6.13. clone3 and io_uring_* are listed
+because they get an answer of their own (worker.seccomp).
 """
 
 NEWEST = 466
@@ -46,7 +46,7 @@ membarrier 324 mlock2 325 copy_file_range 326 preadv2 327 pwritev2 328 pkey_mpro
 434 clone3 435 close_range 436 openat2 437 faccessat2 439 epoll_pwait2 441 landlock_create_ruleset 444
 landlock_add_rule 445 landlock_restrict_self 446 process_mrelease 448 futex_waitv 449 cachestat 451 fchmodat2 452
 map_shadow_stack 453 futex_wake 454 futex_wait 455 futex_requeue 456 mseal 462 setxattrat 463 getxattrat 464
-listxattrat 465 removexattrat 466
+listxattrat 465 removexattrat 466 mknod 133 mknodat 259
 """
 
 _AARCH64 = """
@@ -81,7 +81,7 @@ rseq 293 pidfd_send_signal 424 io_uring_setup 425 io_uring_enter 426 io_uring_re
 close_range 436 openat2 437 faccessat2 439 epoll_pwait2 441 landlock_create_ruleset 444 landlock_add_rule 445
 landlock_restrict_self 446 process_mrelease 448 futex_waitv 449 cachestat 451 fchmodat2 452 map_shadow_stack 453
 futex_wake 454 futex_wait 455 futex_requeue 456 mseal 462 setxattrat 463 getxattrat 464 listxattrat 465
-removexattrat 466
+removexattrat 466 mknodat 33
 """
 
 
@@ -91,6 +91,9 @@ def _table(text: str) -> dict[str, int]:
 
 
 NUMBERS: dict[str, dict[str, int]] = {"x86_64": _table(_X86_64), "aarch64": _table(_AARCH64)}
+
+UNSEEN = ("memfd_create", "shmget", "msgget", "semget")
+"""Calls for memory that belongs to no address space: refused where no cgroup counts it."""
 
 _MOUNTING = {"move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432}
 OF_TEMPLATES: dict[str, dict[str, int]] = {

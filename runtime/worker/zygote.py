@@ -24,7 +24,19 @@ import sys
 from typing import NoReturn
 
 from runtime import wire
-from runtime.worker import bootstrap, interpreter, kernel, landlock, preload, rights, root, sandbox, seccomp, template
+from runtime.worker import (
+    bootstrap,
+    interpreter,
+    kernel,
+    landlock,
+    preload,
+    rights,
+    root,
+    sandbox,
+    seccomp,
+    syscalls,
+    template,
+)
 from runtime.worker.job import Job, Setting
 
 _ANCILLARY = socket.CMSG_SPACE(64 * 4)
@@ -145,8 +157,13 @@ def _setting(mode: str, sdk: str, host_view: int) -> Setting:
         absent["landlock"] = f"the kernel has none: {error}"
     if mode == "bare" and abi < landlock.SCOPES_ABI:
         absent["signals"] = "keeping signals inside a worker needs a pid namespace or Landlock ABI 6"
-    filters = seccomp.program(kernel.MACHINE), seccomp.template_program(kernel.MACHINE)
-    return Setting(mode, filters[0], abi, readable, absent, host_view, filters[1])
+    filters = (
+        seccomp.program(kernel.MACHINE),
+        seccomp.template_program(kernel.MACHINE),
+        seccomp.refusal(kernel.MACHINE, syscalls.UNSEEN),
+    )
+    user_limits = os.open("/proc/sys/user", os.O_PATH | os.O_CLOEXEC) if mode == "user" else -1
+    return Setting(mode, filters[0], abi, readable, absent, host_view, filters[1], filters[2], user_limits)
 
 
 @dataclasses.dataclass(slots=True)

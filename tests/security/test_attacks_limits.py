@@ -1,6 +1,7 @@
 """Using more than one's share: processes, threads, descriptors, disk, memory."""
 
 import contextlib
+import errno
 import signal
 
 import attacks
@@ -8,6 +9,7 @@ import pytest
 import sandbox_rig
 
 from runtime.pool import cgroups
+from runtime.worker import rights
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 MB = 1 << 20
@@ -146,3 +148,73 @@ async def test_a_memory_bomb_kills_its_own_worker_only(rig):
 
 def joining(one):
     return {"cgroup_fds": one.join_fds, "cgroup_folder_fd": one.clone_fd}
+
+
+UNCOUNTED = """
+import errno
+result = {}
+for name, call in {
+    "memfd": lambda: os.memfd_create("x"),
+    "shm": lambda: libc.shmget(4713, 4096, 0o1600),
+    "messages": lambda: libc.msgget(4713, 0o1600),
+    "semaphores": lambda: libc.semget(4713, 1, 0o1600),
+}.items():
+    try:
+        if call() < 0:
+            raise OSError(ctypes.get_errno(), name)
+        result[name] = 0
+    except OSError as error:
+        result[name] = error.errno
+"""
+
+
+async def test_memory_that_no_look_at_a_process_shows_cannot_be_had_where_no_cgroup_counts_it(rig):
+    """RLIMIT_AS is what stands in for a cgroup; with it goes the refusal."""
+    soft = await rig.worker(limits={**sandbox_rig.LIMITS, "AS": 1 << 40})
+    assert set((await soft.run(attacks.source(UNCOUNTED))).values()) == {errno.EPERM}
+    counted = await rig.worker()
+    assert set((await counted.run(attacks.source(UNCOUNTED))).values()) == {0}
+
+
+WATCHES = """
+held = []
+try:
+    while len(held) < 1000:
+        fd = libc.inotify_init()
+        if fd < 0:
+            raise OSError(ctypes.get_errno(), "inotify_init")
+        held.append(fd)
+except OSError as error:
+    pass
+result = len(held)
+"""
+
+
+async def test_one_worker_does_not_use_up_what_all_may_watch(rig):
+    """As root each function has a uid, and so a share, of its own; else all are one user to the kernel."""
+    greedy = await rig.worker(uid=sandbox_rig.UID + 11, gid=sandbox_rig.UID + 11)
+    others = [await rig.worker(uid=sandbox_rig.UID + at, gid=sandbox_rig.UID + at) for at in (12, 13, 14)]
+    taken = await greedy.run(attacks.source(WATCHES))
+    assert taken > 0
+    for other in others:
+        assert await other.run(attacks.source(WATCHES)) > 0
+    if rig.mode == "user":
+        assert taken <= rights.INOTIFY_INSTANCES
+        assert attacks.on_the_host(WATCHES)["result"] > rights.INOTIFY_INSTANCES, "the control"
+
+
+async def test_a_named_pipe_can_be_made_and_no_other_node(rig):
+    worker = await rig.worker()
+    source = """
+    os.mkfifo("/tmp/pipe")
+    os.mkdir("/tmp/folder")
+    os.mkfifo("pipe", dir_fd=os.open("/tmp/folder", os.O_RDONLY))
+    if os.fork() == 0:
+        open("/tmp/pipe", "w").write("through")
+        os._exit(0)
+    result = open("/tmp/pipe").read()
+    """
+    assert await worker.run(attacks.source(source)) == "through"
+    for kind in ("S_IFCHR", "S_IFBLK"):
+        answer = await worker.attempt(f"import os, stat; os.mknod('/tmp/node', stat.{kind} | 0o600, os.makedev(1, 3))")
+        assert answer["errno"] == errno.EPERM

@@ -17,7 +17,6 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,10 +82,13 @@ class _Router:
         ruleset = control.recv(PACKET_LIMIT)
         # pasta stays in the host's network, so it is forked before we leave that.
         ours, theirs = socket.socketpair()
+        # Not for the operator's terminal. Nobody reads it as long as pasta runs: what does not fit is lost.
+        complaints, stderr = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         pid = os.fork()
         if not pid:
-            _become_pasta(pasta, theirs)
+            _become_pasta(pasta, theirs, stderr)
         theirs.close()
+        os.close(stderr)
         kernel.unshare(kernel.CLONE_NEWNET)
         self._home = _own_namespace()
         with netlink.Netlink() as inside:
@@ -96,7 +98,7 @@ class _Router:
         subprocess.run([nft, "-f", "-"], input=ruleset, check=True, capture_output=True)  # noqa: S603 - our rules
         socket.send_fds(ours, [b"go"], [self._home])
         ours.close()
-        _wait_for_way_out(pid)
+        _wait_for_way_out(pid, complaints)
         rights = os.open("/proc/self/ns/user", os.O_RDONLY | os.O_CLOEXEC)
         with door.listen(GATEWAY, door.API_PORT) as api:
             socket.send_fds(control, [b"ready"], [rights, api.fileno()])
@@ -151,7 +153,8 @@ def _own_namespace() -> int:
     return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
-def _become_pasta(pasta: str, told: socket.socket) -> NoReturn:
+def _become_pasta(pasta: str, told: socket.socket, stderr: int) -> NoReturn:
+    os.dup2(stderr, 2)
     try:
         _, fds, _, _ = socket.recv_fds(told, 16, 1)
         os.dup2(fds[0], 0)  # of the descriptors that it is given, pasta closes all but the first three
@@ -159,13 +162,16 @@ def _become_pasta(pasta: str, told: socket.socket) -> NoReturn:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.execv(pasta, [pasta, *_PASTA, *_NO_PORTS, "--netns", "/proc/self/fd/0"])  # noqa: S606 - as meant
     except (OSError, IndexError) as error:
-        sys.stderr.write(f"pasta: {error}\n")
+        os.write(2, f"it cannot be executed: {error}\n".encode())
     finally:
         os._exit(1)
 
 
-def _wait_for_way_out(pasta: int) -> None:
-    """Wait until pasta has set a default route; raise OSError where it ends before, or takes too long."""
+def _wait_for_way_out(pasta: int, complaints: int) -> None:
+    """Wait until pasta has set a default route; raise OSError where it ends before, or takes too long.
+
+    ``complaints`` is the end of a pipe that it writes its errors to.
+    """
     pidfd = os.pidfd_open(pasta)
     deadline = time.monotonic() + _PATIENCE_S
     try:
@@ -173,7 +179,17 @@ def _wait_for_way_out(pasta: int) -> None:
             if has_way_out():
                 return
             if select.select([pidfd], [], [], 0.005)[0]:
-                raise OSError(f"pasta ended with {os.waitstatus_to_exitcode(os.waitpid(pasta, 0)[1])}")
+                status = os.waitstatus_to_exitcode(os.waitpid(pasta, 0)[1])
+                raise OSError(f"pasta ended with {status}: {_complaint(complaints)}")
     finally:
         os.close(pidfd)
     raise OSError("pasta was not ready in time")
+
+
+def _complaint(complaints: int) -> str:
+    """Return the last thing that was said."""
+    try:
+        said = os.read(complaints, 1 << 16).decode(errors="replace").strip()
+    except BlockingIOError:
+        said = ""
+    return said.splitlines()[-1].replace(";", ",") if said else "without a word"

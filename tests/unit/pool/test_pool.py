@@ -514,3 +514,46 @@ async def test_a_response_over_the_limit_is_a_broken_protocol(stage, monkeypatch
     await stage.ready(stage.actors[0])
     await stage.answer(stage.actors[0], b"1234")
     assert (await call).error_type == "Runtime.ExitError"
+
+
+NOT_DOCUMENTS = [
+    b"",
+    b"x",
+    b'{"errorMessage": ',
+    b"[1]",
+    b'"text"',
+    b"1",
+    b'{"a": "\xff"}',
+    b'{"a": ' + b"[" * 10**4 + b"}",
+]
+
+
+@pytest.mark.parametrize("payload", NOT_DOCUMENTS)
+async def test_an_error_that_is_no_document_breaks_the_protocol_and_reaches_no_caller(stage, payload):
+    first = stage.submit()
+    stage.actors[0].say(wire.Confined({}))
+    stage.actors[0].say(wire.InitError("E", payload))
+    assert json.loads((await first).payload)["errorType"] == "Runtime.ExitError"
+    second = stage.submit()
+    await stage.ready(stage.actors[1])
+    request = await stage.request(stage.actors[1])
+    stage.actors[1].say(wire.HandlerError(request.request_id, "E", payload))
+    assert json.loads((await second).payload)["errorType"] == "Runtime.ExitError"
+    for actor in stage.actors:
+        assert actor.killed
+        actor.exit(9)
+    assert stage.listener.failures == ["protocol", "protocol"]
+
+
+async def test_an_error_over_the_limit_breaks_the_protocol(stage, monkeypatch):
+    monkeypatch.setattr(wire, "PAYLOAD_LIMIT", 100)
+    for length, kind in ((100, "E"), (101, "Runtime.ExitError")):
+        call = stage.submit()
+        (actor,) = stage.actors
+        if length == 100:
+            await stage.ready(actor)
+        request = await stage.request(actor)
+        document = json.dumps({"errorMessage": "x" * (length - 20)}).encode()
+        assert len(document) == length
+        actor.say(wire.HandlerError(request.request_id, "E", document))
+        assert (await call).error_type == kind

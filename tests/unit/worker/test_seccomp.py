@@ -1,5 +1,7 @@
 """The filter's decisions, by interpreting its program: no kernel is asked."""
 
+import stat
+
 import bpf
 import pytest
 
@@ -16,8 +18,6 @@ FORBIDDEN = [
     "kcmp",
     "name_to_handle_at",
     "open_by_handle_at",
-    "mknod",
-    "mknodat",
     "io_setup",
     "io_submit",
     "io_destroy",
@@ -220,3 +220,28 @@ def test_a_filter_without_some_calls_refuses_them_and_treats_all_others_as_befor
 def test_an_architecture_without_tables_is_an_error():
     with pytest.raises(KeyError):
         seccomp.program("riscv64")
+
+
+@pytest.mark.parametrize("machine", sorted(syscalls.NUMBERS))
+@pytest.mark.parametrize("template", [False, True])
+def test_of_nodes_only_named_pipes_are_made(machine, template):
+    program = seccomp.template_program(machine) if template else seccomp.program(machine)
+    arch = seccomp.ARCHITECTURES[machine]
+    for name, before in (("mknod", (0,)), ("mknodat", (0, 0))):
+        if name not in syscalls.NUMBERS[machine]:
+            continue
+        nr = syscalls.NUMBERS[machine][name]
+        assert bpf.run(program, nr, arch, *before, stat.S_IFIFO | 0o600) == seccomp.ALLOW
+        for kind in (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFREG, stat.S_IFSOCK, stat.S_IFDIR, 0, 1 << 32):
+            assert bpf.run(program, nr, arch, *before, kind | 0o600) == seccomp.REFUSE, oct(kind)
+
+
+@pytest.mark.parametrize("machine", sorted(syscalls.NUMBERS))
+def test_a_refusal_refuses_what_it_names_and_nothing_else(machine):
+    program = seccomp.refusal(machine, syscalls.UNSEEN)
+    arch = seccomp.ARCHITECTURES[machine]
+    answers = {nr: bpf.run(program, nr, arch) for nr in range(1024)}
+    refused = {nr for nr, answer in answers.items() if answer == seccomp.REFUSE}
+    assert refused == {syscalls.NUMBERS[machine][name] for name in syscalls.UNSEEN}
+    assert set(answers.values()) == {seccomp.ALLOW, seccomp.REFUSE}
+    assert bpf.run(program, 1, 1) == seccomp.KILL
