@@ -470,6 +470,45 @@ def test_invoke_of_another_accounts_function(server):
     )
 
 
+@pytest.mark.parametrize(
+    ("path", "document", "operations"),
+    [
+        (f"{FN}/fn/versions", {"RevisionId": MAPPING_ID}, "GetFunction/GetAlias"),
+        (f"{FN}/fn/policy", permission(StatementId="r", RevisionId=MAPPING_ID), "GetPolicy"),
+        (
+            f"{LAYERS}/tools/versions/1/policy?RevisionId={MAPPING_ID}",
+            permission(StatementId="r", Action="lambda:GetLayerVersion", Principal="*"),
+            "GetLayerPolicy",
+        ),
+    ],
+)
+def test_a_revision_that_is_not_the_latest(served, path, document, operations):
+    client = served.client()
+    for name, call in (("fn", client.add_permission), ("tools", client.add_layer_version_permission)):
+        layer = name == "tools"
+        where = {"LayerName": name, "VersionNumber": 1} if layer else {"FunctionName": name}
+        how = {"Action": "lambda:GetLayerVersion", "Principal": "*"} if layer else {}
+        call(**where, **permission(StatementId=operations.replace("/", "-"), **how))
+    status, headers, body = served.raw("POST", path, json.dumps(document).encode())
+    assert (status, headers["x-amzn-errortype"]) == (412, "PreconditionFailedException")
+    message = "The Revision Id provided does not match the latest Revision Id. Call the {} API to retrieve the latest "
+    assert json.loads(body) == {"Type": "User", "message": message.format(operations) + "Revision Id"}
+
+
+def test_an_update_during_an_update(served):
+    under_way = served.registry.updating("fn")
+    served.run(under_way.__aenter__())
+    try:
+        status, headers, body = served.raw("PUT", f"{FN}/fn/configuration", b'{"Timeout": 5}')
+    finally:
+        served.run(under_way.__aexit__(None, None, None))
+    assert (status, headers["x-amzn-errortype"]) == (409, CONFLICT)
+    assert json.loads(body) == {
+        "Type": "User",
+        "message": f"The operation cannot be performed at this time. An update is in progress for resource: {ARN}fn",
+    }
+
+
 def test_several_validation_errors(served):
     document = {
         "Content": {"ZipFile": base64.b64encode(b"PK").decode()},
