@@ -52,6 +52,28 @@ def test_a_machine_of_half_the_speed_may_take_twice_as_long_and_no_longer():
     assert [verdict.kept for verdict in check.judge(of_row(2, "http"), http(401e-6, 2499), slow)] == [False, False]
 
 
+def test_what_only_a_slow_machine_lets_pass_says_so():
+    slow = {**check.REFERENCE, "http": check.REFERENCE["http"] * 2, "rate": check.REFERENCE["rate"] / 2}
+    said = [str(verdict) for verdict in check.judge(of_row(2, "http"), http(399e-6, 6000), slow)]
+    assert said == ["kept, for a machine 2.00 times slower", "kept"]
+    assert [str(verdict) for verdict in check.judge(of_row(2, "http"), http(401e-6, 2499), slow)] == ["MISSED"] * 2
+
+
+def test_a_machine_that_is_not_slow_excuses_nothing_and_a_fast_one_spoils_nothing():
+    for factor in (1.0, 5.0):
+        fast = {**check.REFERENCE, "http": check.REFERENCE["http"] / factor, "rate": check.REFERENCE["rate"] * factor}
+        assert [str(verdict) for verdict in check.judge(of_row(2, "http"), http(199e-6, 5001), fast)] == ["kept"] * 2
+        assert [str(verdict) for verdict in check.judge(of_row(2, "http"), http(201e-6, 4999), fast)] == ["MISSED"] * 2
+
+
+def test_a_dispatch_of_more_than_was_promised_is_missed_though_pipes_here_are_quick():
+    (p50, _) = of_row(1, "dispatch")
+    found = a_result("dispatch", latency("dispatch.warm", [142_000] * 100))
+    for pipe in (5e-6, 45.4e-6):
+        (verdict,) = check.judge([p50], found, {**check.REFERENCE, "pipe": pipe})
+        assert not verdict.kept
+
+
 def test_ratios_and_bytes_are_not_scaled():
     slow = {name: floor * 2 for name, floor in check.REFERENCE.items()}
     slow["none"] = 1.0
