@@ -182,6 +182,10 @@ class Copied:
             self._timer = self._loop.call_later(BIRTH_LIMIT_S, self._parent.distrust, "a copy was not born in time")
         self._held.group.kill()
 
+    def initialised(self) -> None:
+        """Hold it to its share of the CPU."""
+        self._held.initialised()
+
     def freeze(self) -> bool:
         """Stop it and everything it started; without cgroups, the process alone. False: call it again."""
         return self._held.freeze()

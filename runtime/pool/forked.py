@@ -169,6 +169,10 @@ class Forked:
         self._forks.kill(self.runtime, self.number)
         self._held.group.kill()
 
+    def initialised(self) -> None:
+        """Hold it to its share of the CPU."""
+        self._held.initialised()
+
     def freeze(self) -> bool:
         """Stop it and everything it started; without cgroups, the process alone. False: call it again."""
         return self._held.freeze()

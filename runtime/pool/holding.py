@@ -21,6 +21,10 @@ from runtime.pool.network import modes
 _LEAST_BYTES = 32 * 1024 * 1024
 """Memory of its own that a copy may use, however much it shares with its template."""
 
+MAKING_SHARE, STARTING_SHARE = 0.02, 0.5
+"""CPU shares, in cores, of a blank that is being made and, at least, of a worker that starts: nobody waits for the one,
+and somebody for the other. As on Lambda, a function is held to its own share only when it has started."""
+
 SPARE_GROUPS = 16
 """Clean cgroups kept ready: a group from the stock costs microseconds, a new one 170."""
 
@@ -74,18 +78,23 @@ class Holdings:
 
     def take_blank(self, memory_mb: int, tmp_mb: int) -> "Holding":
         """Return what a worker of a function not known yet is to hold, but for its /tmp; raise OSError without it."""
-        group = self.sources.groups.acquire(self.limits(memory_mb))
+        group = self.sources.groups.acquire(self.limits(memory_mb, cpu_share=MAKING_SHARE))
         self._recycle_soon()
         return Holding(self, group, memory_mb, tmp_mb)
 
-    def limits(self, memory_mb: int, tmpfs_mb: int = 0, shared_bytes: int = 0) -> cgroups.Limits:
-        """Return what a worker may use; a tmpfs is charged to its cgroup, whose memory is raised by its size."""
+    def limits(
+        self, memory_mb: int, tmpfs_mb: int = 0, shared_bytes: int = 0, *, cpu_share: float | None = None
+    ) -> cgroups.Limits:
+        """Return what a worker may use; a tmpfs is charged to its cgroup, whose memory is raised by its size.
+
+        ``cpu_share``: another one than goes with its memory.
+        """
         charged_mb = tmpfs_mb if self.watch is None else 0  # the watch sees what processes map, and so no tmpfs
         own_bytes = max(memory_mb * _MB - shared_bytes, _LEAST_BYTES)
         return cgroups.Limits(
             memory_bytes=own_bytes + charged_mb * _MB,
             pids=memory_class.PIDS,
-            cpu_share=memory_class.cpu_share(memory_mb),
+            cpu_share=memory_class.cpu_share(memory_mb) if cpu_share is None else cpu_share,
             cpu_mode=self.sources.cpu_mode,
         )
 
@@ -138,7 +147,7 @@ class Holding:
     """What one worker holds."""
 
     __slots__ = (
-        *("_door", "_memory_mb", "_owner", "_pid", "_pidfd", "_shared_bytes", "_tmpfs_mb"),
+        *("_cpu_share", "_door", "_memory_mb", "_owner", "_pid", "_pidfd", "_shared_bytes", "_tmpfs_mb"),
         *("folder", "function_name", "group", "image", "netns_fd", "on_misuse", "tmp_mb", "uid"),
     )
 
@@ -149,6 +158,8 @@ class Holding:
         self._memory_mb = memory_mb
         self._tmpfs_mb = 0
         self._shared_bytes = 0
+        self._cpu_share: float | None = MAKING_SHARE
+        """None: what goes with its memory."""
         self.on_misuse: Callable[[str], None] | None = None
         """Of a copy of a template, whose code has its descriptors: called, from a thread, where it keeps them."""
         self.tmp_mb = tmp_mb
@@ -168,7 +179,8 @@ class Holding:
         self._limit()
 
     def _limit(self) -> None:
-        self.group.limit(self._owner.limits(self._memory_mb, self._tmpfs_mb, self._shared_bytes))
+        owner, share = self._owner, self._cpu_share
+        self.group.limit(owner.limits(self._memory_mb, self._tmpfs_mb, self._shared_bytes, cpu_share=share))
 
     def adopt(self, version: model.Version) -> None:
         """Make it a version's: its uid, its memory. Raises WorkerLost or OSError."""
@@ -176,9 +188,15 @@ class Holding:
         self.function_name = version.function_name
         if self.folder is not None:
             self._own_folder(self.folder)
-        if version.memory_mb != self._memory_mb:
-            self._memory_mb = version.memory_mb
-            self._limit()
+        self._memory_mb = version.memory_mb
+        self._cpu_share = max(STARTING_SHARE, memory_class.cpu_share(version.memory_mb))
+        self._limit()
+
+    def initialised(self) -> None:
+        """Hold it to its share of the CPU from now on, which it was spared while it started."""
+        self._cpu_share = None
+        self._limit()
+        self.group.throttle()
 
     def furnish(self, then: Callable[[], None]) -> None:
         """Get a network and a /tmp, and call ``then``: at once, or as soon as they are there."""

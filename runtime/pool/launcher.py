@@ -7,8 +7,6 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-import psutil
-
 from runtime import model, observer, wire
 from runtime.pool import blanks, environment, forked, holding, memory_class, preloading, process, templates, zygotes
 
@@ -184,7 +182,14 @@ class Launcher:
         """Return whether the host has memory for one more worker, from a reading that is at most 50 ms old."""
         now = self._loop.time()
         if now >= self._room_until:
-            memory = psutil.virtual_memory()
-            self._room = memory.total - memory.available < self.plan.host_memory_bytes
+            self._room = _memory_in_use() < self.plan.host_memory_bytes
             self._room_until = now + _READING_AGE_S
         return self._room
+
+
+def _memory_in_use() -> int:
+    """Return the bytes of the host's memory that are in use: proc_meminfo(5). psutil tells more, and takes 0.3 ms."""
+    with open("/proc/meminfo", "rb") as file:  # noqa: PTH123 - a tenth of what a Path costs here
+        lines = file.read(256).splitlines()[:3]
+    values = {name: int(value.removesuffix(b"kB")) for name, _, value in (line.partition(b":") for line in lines)}
+    return (values[b"MemTotal"] - values[b"MemAvailable"]) * 1024

@@ -40,6 +40,9 @@ class Process(Protocol):
     def kill(self) -> None:
         """Kill it and everything it started; harmless when it is gone."""
 
+    def initialised(self) -> None:
+        """Hold it to its share of the CPU, now that it serves."""
+
     def freeze(self) -> bool:
         """Stop it and everything it started until ``thaw``; False: not all stand still yet, call it again."""
 

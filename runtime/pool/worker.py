@@ -356,6 +356,7 @@ class Worker:
             self._platform(report.init_report(self.version, time.time(), duration_s=self.init_s, kind=kind))
         self._move(slot.Event.READY)
         self._around.owner.worker_ready(self)
+        self._process.initialised()  # behind the first call, which need not wait for that
 
     def _logged(self, data: bytes) -> None:
         if self._tail is not None:

@@ -44,6 +44,7 @@ them, and completes what it shares with its template (COPY):
 import dataclasses
 import errno
 import os
+import select
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -104,19 +105,27 @@ OPTIONAL = frozenset({"cgroup", "ipc", "uts", "cgroup_view", "network", "landloc
 def confine(job: Job, serve: Callable[[int, int], NoReturn], rest: Callable[[], None]) -> NoReturn:
     """Confine this process and let it serve, or tell what stood in the way and exit; never returns.
 
-    A process whose function is not known yet does ``rest`` and then waits for wire.Seal.
+    A process whose function is not known yet does ``rest``, which is for later's sake, and waits for wire.Seal.
     """
     try:
         check(job)
         run(PREPARE, job)
         if job.is_blank:
-            rest()
+            if not _is_asked_for(job):
+                rest()
             job = _completed(job)
         run(SEAL, job)
     except StepFailed as failed:
         _refuse(job, failed)
     os.write(rights.RESPONSE_FD, wire.encode(wire.Confined(job.missing)))
     serve(rights.REQUEST_FD, rights.RESPONSE_FD)
+
+
+def _is_asked_for(job: Job) -> bool:
+    """Return whether a blank is known already for which function: then there is somebody who waits for it."""
+    poll = select.poll()
+    poll.register(job.fds["request"], select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def attempt(steps: tuple[Step, ...], job: Job) -> None:

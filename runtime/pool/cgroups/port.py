@@ -36,6 +36,11 @@ class Limits:
     cpu_mode: CpuMode = CpuMode.WEIGHT
 
     @property
+    def weight(self) -> float:
+        """Return the weight under contention, 1.0 being that of one core's worth of share."""
+        return 1.0 if self.cpu_mode is CpuMode.OFF else self.cpu_share
+
+    @property
     def quota_us(self) -> int:
         """Return the CPU time in one period that is the share."""
         return max(QUOTA_MIN_US, round(CPU_PERIOD_US * self.cpu_share))

@@ -70,6 +70,7 @@ class Stock:
         self._rounds: dict[str, int] = {}
         """How often those of the spent were found not to be clean."""
         self._recycling = threading.Lock()
+        self._latest: port.Limits | None = None
 
     def acquire(self, limits: port.Limits) -> Kept:
         """Return an empty group with limits set, unthrottled; raises OSError where none can be made."""
@@ -77,6 +78,7 @@ class Stock:
             group = self._clean.pop()
         except IndexError:
             group = self._new()
+        self._latest = limits
         try:
             group.limit(limits)
         except BaseException:
@@ -112,6 +114,9 @@ class Stock:
                     group.remove()
             while len(self._clean) < spare:
                 self._clean.append(self._new())
+                # Whoever comes next most likely wants what the last one wanted: then there is nothing left to write.
+                if self._latest is not None:
+                    self._clean[-1].limit(self._latest)
             while len(self._clean) > spare:
                 with contextlib.suppress(IndexError):
                     self._clean.popleft().remove()

@@ -48,12 +48,15 @@ class Group:
 
     def limit(self, limits: Limits) -> None:
         """Set limits; one that is below what is used now makes the kernel reclaim, then kill."""
-        if limits == self._limits:
+        old = self._limits
+        if limits == old:
             return
-        self._fill("memory.max", b"%d" % limits.memory_bytes)
-        self._fill("pids.max", b"%d" % limits.pids)
-        weight = 1.0 if limits.cpu_mode is CpuMode.OFF else limits.cpu_share
-        self._fill("cpu.weight", b"%d" % max(1, round(WEIGHT * weight)))
+        if old is None or limits.memory_bytes != old.memory_bytes:
+            self._fill("memory.max", b"%d" % limits.memory_bytes)
+        if old is None or limits.pids != old.pids:
+            self._fill("pids.max", b"%d" % limits.pids)
+        if old is None or limits.weight != old.weight:
+            self._fill("cpu.weight", b"%d" % max(1, round(WEIGHT * limits.weight)))
         self._limits = limits
         if self._throttled:
             self.throttle()

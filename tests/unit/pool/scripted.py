@@ -54,6 +54,9 @@ class Actor:
         self.frozen = not self.evades
         return self.frozen
 
+    def initialised(self):
+        """Have no share to be held to."""
+
     def thaw(self):
         self.frozen = False
 
