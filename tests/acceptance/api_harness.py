@@ -14,6 +14,7 @@ from pathlib import Path
 
 import boto3
 import botocore.config
+import pytest
 
 from runtime.api import context, control, server
 from runtime.registry import code, names, registry, sqlite, unpacking
@@ -103,6 +104,25 @@ def serving(state_dir: Path, **kwargs) -> Iterator[Served]:
         yield served
     finally:
         served.close()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """Serve for a module, which takes this fixture over by its name."""
+    with serving(tmp_path_factory.mktemp("state")) as one:
+        yield one
+
+
+@pytest.fixture
+def client(served):
+    """Give a test a boto3 client, and take away what it leaves."""
+    one = served.client()
+    yield one
+    for function in one.list_functions()["Functions"]:
+        one.delete_function(FunctionName=function["FunctionName"])
+    for layer in one.list_layers()["Layers"]:
+        for version in one.list_layer_versions(LayerName=layer["LayerName"])["LayerVersions"]:
+            one.delete_layer_version(LayerName=layer["LayerName"], VersionNumber=version["Version"])
 
 
 def zipped(files: dict[str, str] | None = None) -> bytes:

@@ -8,23 +8,8 @@ import pytest
 
 LAYER = "arn:aws:lambda:us-east-1:000000000000:layer:tools"
 
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    with api_harness.serving(tmp_path_factory.mktemp("state")) as served:
-        yield served
-
-
-@pytest.fixture
-def client(served):
-    client = served.client()
-    yield client
-    for function in client.list_functions()["Functions"]:
-        client.delete_function(FunctionName=function["FunctionName"])
-    for layer in client.list_layers()["Layers"]:
-        for version in client.list_layer_versions(LayerName=layer["LayerName"])["LayerVersions"]:
-            client.delete_layer_version(LayerName=layer["LayerName"], VersionNumber=version["Version"])
-
+served = api_harness.served
+client = api_harness.client
 
 TWICE = "Two different versions of the same layer are not allowed to be referenced in the same function."
 

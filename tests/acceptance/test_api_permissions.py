@@ -8,11 +8,7 @@ import pytest
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:hello"
 BUCKET = "arn:aws:s3:::bucket"
 
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    with api_harness.serving(tmp_path_factory.mktemp("state")) as served:
-        yield served
+served = api_harness.served
 
 
 @pytest.fixture

@@ -6,19 +6,8 @@ import pytest
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:hello"
 
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    with api_harness.serving(tmp_path_factory.mktemp("state")) as served:
-        yield served
-
-
-@pytest.fixture
-def client(served):
-    client = served.client()
-    yield client
-    for function in client.list_functions()["Functions"]:
-        client.delete_function(FunctionName=function["FunctionName"])
+served = api_harness.served
+client = api_harness.client
 
 
 def revision(client, qualifier="$LATEST"):
