@@ -238,6 +238,7 @@ class _Supervisor:
             new_request_id=request_ids.new,
         )
         self._up.push_async_callback(queued.close)
+        functions_.subscribe(lambda change: queued.reconsider(change.function_name))
         listener.metrics.watch(families.EVENTS_QUEUED, queued.depths)
         listener.metrics.watch(families.DELIVERIES_QUEUED, lambda: queued.undelivered)
         listener.metrics.watch(families.DEAD_LETTERS, lambda: queued.letters)

@@ -172,6 +172,14 @@ class Events:
 
         self.store.apply(rows.Change(then, put=(row,)))
 
+    def reconsider(self, function_name: str) -> None:
+        """Hear that a function has changed: it may run more at once, or what it was refused before."""
+        lane = self._lanes.get(function_name)
+        if lane is not None:
+            self._lanes.resume(lane)
+            self._lanes.enlist(lane)
+            self._pump()
+
     def restored(self, function_name: str, about: endings.About, payload: bytes) -> rows.Row:
         """Return the row of an event that runs again after it had ended; raise TooManyRequests. It counts already."""
         return self._announce(function_name, about, payload)

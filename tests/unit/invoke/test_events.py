@@ -179,6 +179,33 @@ async def test_a_function_runs_as_many_as_are_reserved_for_it(tmp_path):
         assert not rig.listener.counts["retried", "f", "throttle"]
 
 
+async def test_places_that_a_function_is_given_are_used_at_once(tmp_path):
+    async with running(tmp_path) as rig:
+        rig.events._pace.width = 1000
+        rig.function("f", lambda _: None, reserved=1)
+        for _ in range(10):
+            await rig.accept()
+        await rig.until(lambda: len(rig.calls.held) == 1)
+        # Nothing ends and nothing comes: only the change can set the others going.
+        rig.calls.places.reserve("f", 4)
+        rig.events.reconsider("f")
+        await rig.until(lambda: len(rig.calls.held) == 4)
+        await rig.let_go()
+        rig.events.reconsider("nobody")
+
+
+async def test_a_function_that_rests_goes_on_when_it_is_given_places(tmp_path):
+    async with running(tmp_path, base_delay_s=3600) as rig:
+        rig.function("f", reserved=1)
+        assert rig.calls.places.admit("f") is None  # by a synchronous call
+        await rig.accept()
+        await rig.until(lambda: rig.listener.counts["retried", "f", "throttle"] == 1)
+        rig.calls.places.reserve("f", 2)
+        rig.events.reconsider("f")
+        await rig.until(lambda: rig.calls.runs("f"))
+        await rig.quiet()
+
+
 # Stops and starts
 
 
