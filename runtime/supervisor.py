@@ -201,7 +201,9 @@ class _Supervisor:
 
     async def _registry(self) -> registry.Registry:
         settings = self._settings
-        packages = code.CodeStore(settings.state_dir / "code", unpacking.unpack)
+        unpacker = unpacking.Unpacker(self._spawn)
+        self._up.callback(unpacker.close)
+        packages = code.CodeStore(settings.state_dir / "code", unpacker.unpack)
         site = names.Site(region=settings.region, account_id=settings.account_id)
         functions_ = registry.Registry(sqlite.SqliteStore(settings.state_dir / "hotfork.db"), packages, site)
         self._up.callback(functions_.close)

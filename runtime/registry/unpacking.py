@@ -10,7 +10,9 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import runtime
 from runtime import errors
@@ -19,6 +21,8 @@ UNPACKED_LIMIT = 262_144_000
 """Bytes of a function's files with its layers: docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
 
 _log = logging.getLogger(__name__)
+KEEP_S = 60.0
+"""How long a process is kept for the next zip."""
 _TIMEOUT_S = 120.0
 _ANSWER_LIMIT = 4096
 _BOOT = (
@@ -34,22 +38,79 @@ async def unpack(zip_path: Path, destination: Path, limit: int) -> int:
 
     Raises InvalidParameterValue, with AWS's words, for a zip that is empty, broken, hostile or larger than ``limit``.
     """
-    with zip_path.open("rb") as file:
-        if not os.fstat(file.fileno()).st_size:
-            raise errors.InvalidParameterValue(_EMPTY)
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", "-c", _BOOT, _ROOT, str(destination), str(limit)),
-            stdin=file,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={},
-        )
+    return await _run(await _start(), zip_path, destination, limit)
+
+
+class Unpacker:
+    """Unpacks as ``unpack`` does, but keeps a process ready for the next zip: to start one takes half of the time.
+
+    Where nothing was unpacked for a minute, none is kept. Use from one event loop.
+    """
+
+    def __init__(self, spawn_task: Callable[[Coroutine[Any, Any, None]], object]) -> None:
+        """``spawn_task`` runs a coroutine that never raises as a task with a parent."""
+        self._spawn_task = spawn_task
+        self._spare: asyncio.subprocess.Process | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def unpack(self, zip_path: Path, destination: Path, limit: int) -> int:
+        """Unpack a zip; see ``unpack``."""
+        process, self._spare = self._spare, None
+        if process is None or process.returncode is not None:
+            process = await _start()
+        try:
+            return await _run(process, zip_path, destination, limit)
+        finally:
+            self._spawn_task(self._keep())
+
+    def close(self) -> None:
+        """Let go of the process that is kept."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._spare is not None and self._spare.returncode is None:
+            self._spare.kill()
+        self._spare = None
+
+    async def _keep(self) -> None:
+        if self._spare is None:
+            try:
+                process = await _start()
+            except OSError:
+                return  # the next who needs one will hear why
+            if self._spare is None:
+                self._spare = process
+            else:
+                process.kill()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(KEEP_S, self.close)
+
+
+async def _start() -> asyncio.subprocess.Process:
+    """Start a process that waits for an order."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", "-c", _BOOT, _ROOT),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env={},
+    )
+
+
+async def _run(process: asyncio.subprocess.Process, zip_path: Path, destination: Path, limit: int) -> int:
+    """Have a process that waits unpack a zip; it ends with that."""
+    assert process.stdin is not None
     assert process.stdout is not None
+    answer = b""
     try:
+        if not zip_path.stat().st_size:  # noqa: ASYNC240 - takes no time
+            raise errors.InvalidParameterValue(_EMPTY)
         async with asyncio.timeout(_TIMEOUT_S):
+            process.stdin.write(b"\0".join(os.fsencode(str(each)) for each in (zip_path, destination, limit)) + b"\n")
+            process.stdin.close()
             answer = await _answer(process)
-    except TimeoutError:
-        answer = b""
+    except (TimeoutError, ConnectionError):
+        pass
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()

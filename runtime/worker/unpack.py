@@ -7,7 +7,8 @@ no path is walked any more, and only if they stay inside.
 A link target that climbs must climb first ("../../lib/x", never "lib/../../x"): the climb then starts from a real
 folder, and what follows goes only down, through links that obey the same rule, so that none can leave the root.
 
-    main([DESTINATION, BYTES_LIMIT]), with the zip as standard input,
+    main([DESTINATION, BYTES_LIMIT]), with the zip as standard input, or
+    main([]), with ZIP, DESTINATION and BYTES_LIMIT in a line of standard input, separated by null characters,
 
 confines itself (see ``cell``), then looks at the zip, and prints one JSON object: {"total_bytes": n, "entries": n}, or
 {"error": "bad"|"large", "detail": "..."}, or {"error": "cell", "detail": "..."} where it could not confine itself.
@@ -112,6 +113,8 @@ def _check_link(path: tuple[str, ...], target: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Unpack standard input as the arguments say, confined; print the result."""
+    if not arguments:
+        arguments = _ordered()
     root, limit = Path(arguments[0]), int(arguments[1])
     os.umask(0o022)
     try:
@@ -122,6 +125,21 @@ def main(arguments: list[str]) -> int:
         result = _result(root, limit)
     sys.stdout.write(json.dumps(result))
     return 0
+
+
+def _ordered() -> list[str]:
+    """Wait for an order, make its zip standard input, and return the arguments; exit where no order comes."""
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = os.read(0, 4096)
+        if not piece:
+            sys.exit(0)
+        line += piece
+    path, *arguments = os.fsdecode(line[:-1]).split("\0")
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    os.dup2(fd, 0)
+    os.close(fd)
+    return arguments
 
 
 def _limits(limit: int) -> dict[int, int]:

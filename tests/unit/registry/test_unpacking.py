@@ -1,5 +1,6 @@
 """The unpacker's process: what becomes of its answers, and of none."""
 
+import asyncio
 import sys
 
 import pytest
@@ -8,6 +9,8 @@ from runtime import errors
 from runtime.registry import unpacking
 
 BAD = "Could not unzip uploaded file. Please check your file, then try to upload again."
+
+PID = "import os, sys; sys.stdin.readline(); print('{\"total_bytes\": %d}' % os.getpid())"
 
 
 @pytest.fixture
@@ -22,7 +25,29 @@ def unpack(tmp_path, monkeypatch):
 
 
 async def test_a_true_answer(unpack):
-    assert await unpack("import sys; assert sys.stdin.read() == 'zip'; print('{\"total_bytes\": 7}')") == 7
+    script = """
+import sys
+path, folder, limit = sys.stdin.readline().rstrip().split("\\0")
+assert open(path).read() == "zip" and folder.endswith("/root") and limit == "1000"
+print('{"total_bytes": 7}')
+"""
+    assert await unpack(script) == 7
+
+
+async def test_the_next_process_is_started_ahead_and_ends_when_it_is_not_wanted(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpacking, "_BOOT", PID)
+    (tmp_path / "zip").write_bytes(b"zip")
+    async with asyncio.TaskGroup() as tasks:
+        unpacker = unpacking.Unpacker(tasks.create_task)
+        first = await unpacker.unpack(tmp_path / "zip", tmp_path, 1000)
+    spare = unpacker._spare
+    assert spare.pid != first
+    async with asyncio.TaskGroup() as tasks:
+        unpacker._spawn_task = tasks.create_task
+        assert await unpacker.unpack(tmp_path / "zip", tmp_path, 1000) == spare.pid
+    last = unpacker._spare
+    unpacker.close()
+    assert await last.wait() < 0
 
 
 @pytest.mark.parametrize(
