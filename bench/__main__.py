@@ -35,8 +35,9 @@ def _named(_context: click.Context, _option: click.Parameter, given: tuple[str, 
     return tuple((name, url) for name, _, url in pairs)
 
 
+_INSTALL = click.option("--peers", "install_peers", is_flag=True, help="Install peers from PyPI and npm, into a cache.")
 _PEERS = [
-    click.option("--peers", "install_peers", is_flag=True, help="Install peers from PyPI and npm, into a cache."),
+    _INSTALL,
     click.option(
         "--peer",
         "peers",
@@ -64,7 +65,7 @@ def main() -> None:
 
 def _command(name: str, run: Callable[[setting.Setting], list[result.Result]], help_: str) -> None:
     @main.command(name, help=help_)
-    @_with_options(*(_PEERS if name in {"peers", "all"} else []))
+    @_with_options(*(_PEERS if name in {"peers", "all"} else [_INSTALL] if name == "async" else []))
     def command(json_file: Path | None, html_file: Path | None, **options: Any) -> None:
         if options["function"] is not None and options["target"] is None:
             raise click.UsageError("--function needs --target: a server of our own has only our functions")

@@ -3,8 +3,9 @@
 from bench.peers import lambdas, pools, servers
 from bench.peers.peer import Peer
 
+MINISTACK = lambdas.MINISTACK
 SERVERS: tuple[Peer, ...] = (
-    lambdas.MINISTACK,
+    MINISTACK,
     lambdas.SERVERLESS_OFFLINE,
     servers.FUNCTIONS_FRAMEWORK,
     servers.GRANIAN,
