@@ -19,6 +19,7 @@ from bench.scenarios import (
     scale,
     scrape,
     soak,
+    stream,
 )
 
 Scenario = Callable[[setting.Setting], result.Result]
@@ -28,6 +29,7 @@ ALL: dict[str, Scenario] = {
     "dispatch": dispatch.run,
     "http": http.run,
     "payload": payload.run,
+    "stream": stream.run,
     "cold": cold.run,
     "scale": scale.run,
     "density": density.run,

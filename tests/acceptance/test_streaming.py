@@ -4,7 +4,7 @@ import base64
 import http.client
 import json
 
-from conftest import create
+from conftest import create, until
 
 SOURCE = """
 import time
@@ -19,6 +19,8 @@ def handler(event, context):
 def parts(event):
     print("streaming")
     for number in range(event["count"]):
+        if "tell" in event:
+            print("yields", number)
         yield (b"%d" % number) * event.get("size", 1)
     if event.get("raise"):
         raise ValueError("in the middle")
@@ -79,6 +81,39 @@ def test_a_client_that_leaves_in_the_middle_harms_nobody(server, client):
         connection.close()
     answer = client.invoke(FunctionName="streaming-left", Payload=b'{"kind": "plain"}')
     assert json.load(answer["Payload"]) == {"plain": True}
+
+
+def test_a_client_that_does_not_read_makes_the_handler_wait(server, client):
+    create(client, "streaming-waits", SOURCE, Timeout=60)
+    create(client, "streaming-other", SOURCE, Timeout=60)
+    port = int(server.url.rsplit(":", 1)[1])
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request(
+        "POST",
+        "/2021-11-15/functions/streaming-waits/response-streaming-invocations",
+        json.dumps({"kind": "parts", "count": 100, "size": 1_000_000, "tell": True}),
+    )
+    logs = server.state_dir / "logs" / "aws" / "lambda" / "streaming-waits" / "current.log"
+
+    def yielded():
+        return logs.read_text(encoding="utf-8").count("yields") if logs.exists() else 0
+
+    until(lambda: yielded() > 2)
+    # It waits when it gets no further while others are served.
+    still = 0
+    while still < 20:
+        before = yielded()
+        client.invoke(FunctionName="streaming-other", Payload=b'{"kind": "plain"}')
+        still = still + 1 if yielded() == before else 0
+    # What is on its way fits into two pipes, a socket's two buffers and the transport's.
+    assert yielded() < 40
+    answer = connection.getresponse()
+    size = 0
+    while data := answer.read(1 << 20):
+        size += len(data)
+    connection.close()
+    assert size > 100_000_000
+    until(lambda: yielded() == 100)
 
 
 def test_a_generator_invoked_without_streaming_is_an_error(client):
