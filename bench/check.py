@@ -136,7 +136,7 @@ PROMISES: tuple[Promise, ...] = (
         10, "longest stall by a scrape", "http", 5e-3, "s",
         _excess("scrape.with.latency", "scrape.without.latency"), scenario="scrape",
     ),
-    _promise(12, "events accepted", "rate", 5_000, "1/s", _mean("async.rate"), scenario="async", least=True),
+    _promise(12, "events accepted", "rate", 5_000, "1/s", _mean("async.c32.rate"), scenario="async", least=True),
     _promise(12, "events lost to kill -9", "none", 0, "", _mean("async.crash.lost"), scenario="async"),
     _promise(
         13, "6 MB there and back, p50", "fork", 20e-3, "s", _share("payload.6MB.latency", 0.5), scenario="payload"
