@@ -11,7 +11,9 @@ ARN = "arn:aws:lambda:us-east-1:000000000000:function:hello"
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     ready = {}
-    with api_harness.serving(tmp_path_factory.mktemp("state"), provisioned=lambda *key: model.Allocation(ready=ready.get(key, 0))) as served:
+    with api_harness.serving(
+        tmp_path_factory.mktemp("state"), provisioned=lambda *key: model.Allocation(ready=ready.get(key, 0))
+    ) as served:
         served.ready = ready
         yield served
 
