@@ -174,7 +174,7 @@ class Forked:
         self._held.initialised()
 
     def freeze(self) -> bool:
-        """Stop it and everything it started; without cgroups, the process alone. False: call it again."""
+        """Stop it and everything it started. False: call it again."""
         return self._held.freeze()
 
     def thaw(self) -> None:

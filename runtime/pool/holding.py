@@ -6,7 +6,6 @@
 import asyncio
 import dataclasses
 import os
-import signal
 import socket
 import tempfile
 from collections.abc import Callable, Coroutine
@@ -268,18 +267,16 @@ class Holding:
         return pid_of(self._pidfd)
 
     def freeze(self) -> bool:
-        """Stop every process of the worker; without cgroups, the first one. False: not all stand still yet."""
+        """Stop every process of the worker. False: not all stand still yet."""
         if not isinstance(self.group, soft.Group):
             return self.group.freeze()
-        if self._pidfd >= 0:
-            signal.pidfd_send_signal(self._pidfd, signal.SIGSTOP)
-        return True
+        return soft.stop(self._pid) if self._pid else True
 
     def thaw(self) -> None:
         """Undo ``freeze``."""
         self.group.thaw()
-        if isinstance(self.group, soft.Group) and self._pidfd >= 0:
-            signal.pidfd_send_signal(self._pidfd, signal.SIGCONT)
+        if isinstance(self.group, soft.Group) and self._pid:
+            soft.go_on(self._pid)
 
     def peak_bytes(self) -> int:
         """Return the most memory that the worker used so far."""

@@ -4,12 +4,15 @@ Three things stand in for the memory limit, none of them exact:
 
 - RLIMIT_AS per process, wide (``address_space``): address space is not memory, and threads and mapped files take
   much of the former and little of the latter.
-- ``Watch``: the proportional set size of the worker and all its descendants, read by psutil when the pool asks. A
-  worker can take more than its limit between two looks.
+- ``Watch``: the proportional set size of the worker and all its descendants, looked at by the pool. A worker can take
+  more than its limit between two looks.
 - RLIMIT_NPROC stands in for the limit of processes.
 """
 
+import contextlib
 import itertools
+import os
+import signal
 from collections.abc import Callable, Mapping
 
 import psutil
@@ -25,26 +28,75 @@ def address_space(memory_bytes: int) -> int:
     return _ADDRESS_SPACE_FACTOR * memory_bytes + _ADDRESS_SPACE_SLACK
 
 
+def family(pid: int) -> list[int]:
+    """Return a process and its descendants, as far as they live."""
+    found = [pid]
+    for one in found:
+        try:
+            with open(f"/proc/{one}/task/{one}/children") as file:  # noqa: PTH123 - often, and a Path each is waste
+                found += map(int, file.read().split())
+        except OSError:
+            continue
+    return found
+
+
 def measure(pid: int) -> int:
-    """Return the memory of a process and its descendants in bytes: PSS where readable, else RSS; 0 if it is gone."""
-    try:
-        top = psutil.Process(pid)
-        family = [top, *top.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return 0
-    return sum(measure_one(one.pid) for one in family)
+    """Return the memory of a process and its descendants in bytes; 0 if it is gone."""
+    return sum(measure_one(one) for one in family(pid))
 
 
 def measure_one(pid: int) -> int:
-    """Return the memory of one process in bytes, without its descendants; quicker than ``measure``."""
+    """Return the memory of one process in bytes, without its descendants; quicker than ``measure``.
+
+    PSS where it can be read: of a worker that is opaque to us, all but the files that it maps, as those are other
+    workers' too. What its processes share by fork is then counted for each of them.
+    """
     try:
         process = psutil.Process(pid)
         try:
             return int(process.memory_full_info().pss)
         except psutil.AccessDenied:
-            return int(process.memory_info().rss)
+            memory = process.memory_info()
+            return int(memory.rss - memory.shared + _shared_memory(pid))
     except psutil.NoSuchProcess:
         return 0
+
+
+def _shared_memory(pid: int) -> int:
+    """Return the memory that a process maps and that is no file's, in bytes: a part of what proc(5) calls shared."""
+    try:
+        with open(f"/proc/{pid}/status") as file:  # noqa: PTH123
+            return next((int(line.split()[1]) * 1024 for line in file if line.startswith("RssShmem:")), 0)
+    except OSError:
+        return 0
+
+
+def stop(pid: int) -> bool:
+    """Send SIGSTOP to a process and its descendants that run; return whether none did."""
+    moving = [one for one in family(pid) if not _stands(one)]
+    _signal(moving, signal.SIGSTOP)
+    return not moving
+
+
+def go_on(pid: int) -> None:
+    """Undo ``stop``."""
+    _signal(family(pid), signal.SIGCONT)
+
+
+def _signal(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def _stands(pid: int) -> bool:
+    """Return whether a process is stopped or dead (proc_pid_stat(5))."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
+            state = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return True
+    return not state or state[0] in (b"T", b"t", b"Z", b"X")
 
 
 class Watch:
