@@ -11,7 +11,8 @@ import signal
 
 import msgspec
 
-from runtime import model, wire
+from runtime import errors, model, wire
+from runtime.pool import report
 
 _SIGNAL_WORDS = {
     # go/src/syscall/zerrors_linux_amd64.go, "Signal table"
@@ -55,6 +56,31 @@ class Fault:
         """Return AWS's error document for one request."""
         text = f"RequestId: {request_id} Error: {self.message}"
         return json.dumps({"errorType": self.error_type, "errorMessage": text}, separators=(",", ":")).encode()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a worker never became ready: what the function did, or (``error``) what the service could not do."""
+
+    fault: Fault | None = None
+    error_type: str = ""
+    payload: bytes = b""
+    error: errors.HotforkError | None = None
+    init_expired: bool = False
+    init_s: float = 0.0
+
+    def outcome(self, request_id: str, executed_version: str, start: model.StartKind) -> model.Outcome:
+        """Return the outcome of the call that waited for the worker; only where ``error`` is None."""
+        fault = self.fault
+        return model.Outcome(
+            status=fault.status if fault else model.Status.ERROR,
+            payload=fault.document(request_id) if fault else self.payload,
+            error_type=fault.error_type if fault else self.error_type,
+            executed_version=executed_version,
+            init_s=self.init_s,
+            billed_ms=report.billed_ms(0.0, self.init_s),
+            start=start,
+        )
 
 
 def timeout(seconds: float) -> Fault:

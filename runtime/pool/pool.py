@@ -24,6 +24,7 @@ from pathlib import Path
 
 from runtime import errors, model, observer
 from runtime.pool import call as calls
+from runtime.pool import fault as faults
 from runtime.pool import group as groups
 from runtime.pool import idle, keepalive, process, provisioned, rules, scaler, slot, worker
 
@@ -186,7 +187,7 @@ class Pool:
             self._start_for_waiting(group)
         self._note_quiet()
 
-    def worker_unstarted(self, failed: worker.Worker, failure: worker.Failure) -> None:
+    def worker_unstarted(self, failed: worker.Worker, failure: faults.Failure) -> None:
         """End the call that waited longest with what kept its worker from starting."""
         group = self._groups[failed.key]
         group.starting -= 1

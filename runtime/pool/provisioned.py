@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from runtime import errors, model
+from runtime.pool import fault as faults
 from runtime.pool import slot, worker
 
 INIT_LIMIT_S = 130.0
@@ -166,7 +167,7 @@ class Provisioned:
             stand.failing, stand.failure = False, ""
             self._fill()
 
-    def unstarted(self, one: worker.Worker, failure: worker.Failure) -> None:
+    def unstarted(self, one: worker.Worker, failure: faults.Failure) -> None:
         """Hear that one never will."""
         stand = self._stands.get(one.key)
         if stand is not None:

@@ -2,8 +2,7 @@
 
 A worker is started for a version, becomes ready, serves calls one at a time and dies; it tells its ``Owner`` (the
 pool) of each turn. It owns the deadline: the process is killed when a call runs over its timeout, whatever the
-process thinks of it. It also writes the platform's lines (INIT_START, START, END, REPORT) into the log stream,
-because only here is their order with the function's own output known.
+process thinks of it.
 
 Times are seconds on a clock that is passed in: the event loop's own stands still between its turns.
 """
@@ -16,12 +15,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import msgspec
-
 from runtime import errors, model, observer, wire
 from runtime.pool import call as calls
 from runtime.pool import fault as faults
-from runtime.pool import link, process, report, rules, slot
+from runtime.pool import journal, link, process, report, rules, slot
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +45,7 @@ class Owner(Protocol):
     def worker_finished(self, worker: "Worker") -> None:
         """Hear that it answered and can be given another call, unless it is draining."""
 
-    def worker_unstarted(self, worker: "Worker", failure: "Failure") -> None:
+    def worker_unstarted(self, worker: "Worker", failure: faults.Failure) -> None:
         """Hear that it never became ready."""
 
     def worker_failed(self, worker: "Worker") -> None:
@@ -59,31 +56,6 @@ class Owner(Protocol):
 
     def worker_dead(self, worker: "Worker") -> None:
         """Hear that its process is gone and everything held for it given back; the last call."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """Why a worker never became ready: what the function did, or (``error``) what the service could not do."""
-
-    fault: faults.Fault | None = None
-    error_type: str = ""
-    payload: bytes = b""
-    error: errors.HotforkError | None = None
-    init_expired: bool = False
-    init_s: float = 0.0
-
-    def outcome(self, request_id: str, executed_version: str, start: model.StartKind) -> model.Outcome:
-        """Return the outcome of the call that waited for the worker; only where ``error`` is None."""
-        fault = self.fault
-        return model.Outcome(
-            status=fault.status if fault else model.Status.ERROR,
-            payload=fault.document(request_id) if fault else self.payload,
-            error_type=fault.error_type if fault else self.error_type,
-            executed_version=executed_version,
-            init_s=self.init_s,
-            billed_ms=report.billed_ms(0.0, self.init_s),
-            start=start,
-        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +83,7 @@ class Worker:
         "_evasions",
         "_forked",
         "_frozen",
+        "_journal",
         "_link",
         "_process",
         "_sealed",
@@ -118,7 +91,6 @@ class Worker:
         "_single",
         "_started_call",
         "_streamed",
-        "_tail",
         "_timer",
         "call",
         "init_limit_s",
@@ -129,8 +101,6 @@ class Worker:
         "phases",
         "provisioned",
         "slot",
-        "stream",
-        "tenant_id",
         "version",
     )
 
@@ -153,7 +123,7 @@ class Worker:
         self.slot = slot.Slot(slot_id)
         self.key = key
         self.version = version
-        self.stream = around.new_stream(version)
+        self._journal = journal.Journal(around.observer, version, around.new_stream(version), provisioned=provisioned)
         self.call: calls.Call | None = None
         self.phases = model.Phases()
         self.init_limit_s = init_limit_s
@@ -166,7 +136,6 @@ class Worker:
         self._sealed = False
         """Whether the sandbox stands: from then on it is the function that speaks."""
         self._cause = ""
-        self._tail: report.Tail | None = None
         self._asked = self._forked = self._confined = around.clock()
         self._started_call = 0.0
         self._streamed = 0
@@ -175,9 +144,9 @@ class Worker:
         self.peak_bytes = 0
         """The most memory it had used at the end of its last call."""
         self._process = around.launcher.launch(version, self, copied=not provisioned)
-        self._link = link.Link(around.loop, self._process.fds, self._heard, self._logged, self._broken)
+        self._link = link.Link(around.loop, self._process.fds, self._heard, self._journal.output, self._broken)
         # Read when the sandbox stands: then it need not ask us.
-        self._link.send(around.launcher.assign(version, self.stream, self.kind))
+        self._link.send(around.launcher.assign(version, self._journal.stream, self.kind))
         self._timer: asyncio.TimerHandle | None = around.loop.call_later(init_limit_s, self._init_expired)
         self._deadline = math.inf
         """Of its call, in the loop's time."""
@@ -214,9 +183,7 @@ class Worker:
         self._single = call.invocation.version.isolates_calls(self._around.rules.isolation)
         around, version, invocation = self._around, self.version, call.invocation
         self._started_call = around.clock()
-        self._tail = report.Tail() if invocation.want_log_tail else None
-        around.observer.invocation_started(invocation)
-        self._platform(report.start(version, invocation.request_id, time.time()))
+        self._journal.begin(invocation)
         # No timer a call: the one of an earlier call rings before this deadline, and is then wound up to it.
         self._deadline = around.loop.time() + version.timeout_s
         if self._timer is None:
@@ -284,7 +251,7 @@ class Worker:
                 self._ready(message.import_us * 1e-6)
             case wire.InitError() if self._sealed and faults.is_document(message.payload):
                 error_type = link.printable(message.error_type)
-                failure = Failure(error_type=error_type, payload=message.payload, init_s=self._init_so_far())
+                failure = faults.Failure(error_type=error_type, payload=message.payload, init_s=self._init_so_far())
                 self._unstarted(failure, "init")
             case wire.Refused() if not self._sealed:
                 self._refused(link.printable(message.step), link.printable(message.reason))
@@ -332,10 +299,7 @@ class Worker:
         self._sealed = True
         self._confined = self._around.clock()
         self._process.missing.update(confined.missing)
-        if self._process.kind is model.StartKind.SNAPSHOT:
-            self._platform(report.restore_start(self.version, time.time()))
-        else:
-            self._platform(report.init_start(self.version, time.time(), stream=self.stream, kind=self._initialization))
+        self._journal.initialising(restored=self._process.kind is model.StartKind.SNAPSHOT)
 
     def _ready(self, import_s: float) -> None:
         self._stop_timer()
@@ -350,24 +314,12 @@ class Worker:
         )
         self._link.drain_log()
         if self._process.kind is model.StartKind.SNAPSHOT:
-            self._platform(report.restore_report(self.version, time.time(), duration_s=self.phases.start))
+            self._journal.restored(self.phases.start)
         elif self.provisioned:
-            kind = self._initialization
-            self._platform(report.init_report(self.version, time.time(), duration_s=self.init_s, kind=kind))
+            self._journal.initialised(self.init_s)
         self._move(slot.Event.READY)
         self._around.owner.worker_ready(self)
         self._process.initialised()  # behind the first call, which need not wait for that
-
-    def _logged(self, data: bytes) -> None:
-        if self._tail is not None:
-            self._tail.add(data)
-        self._around.observer.log_written(self.version, self.stream, data)
-
-    def _platform(self, lines: bytes, *, whole: bool = False) -> None:
-        if lines:
-            if self._tail is not None:
-                self._tail.add(lines)
-            self._around.observer.log_written(self.version, self.stream, lines, platform=True, whole=whole)
 
     def _broken(self, reason: str) -> None:
         """End a worker that broke the protocol, or whose response pipe ended."""
@@ -383,7 +335,7 @@ class Worker:
             # Most likely it is dying, and its exit will say how. Should it only have closed the pipe, it is killed.
             self._around.loop.call_later(EXIT_GRACE, self._kill_unless_dead)
         elif state is slot.State.STARTING:
-            self._unstarted(Failure(fault=faults.broke_protocol(), init_s=self._init_so_far()), "protocol")
+            self._unstarted(faults.Failure(fault=faults.broke_protocol(), init_s=self._init_so_far()), "protocol")
         else:
             self._fail(faults.broke_protocol())
 
@@ -405,7 +357,7 @@ class Worker:
         state = self.slot.state
         fault = faults.exited(wait_status, out_of_memory=self._process.ran_out_of_memory())
         if state is slot.State.STARTING:
-            self._unstarted(Failure(fault=fault, init_s=self._init_so_far()), fault.cause)
+            self._unstarted(faults.Failure(fault=fault, init_s=self._init_so_far()), fault.cause)
         elif self.call is not None:
             self._fail(fault)
         elif state is slot.State.IDLE:
@@ -420,13 +372,13 @@ class Worker:
 
     def _refused(self, step: str, reason: str) -> None:
         error = errors.WorkerLost(f"a worker could not be started: {step}: {reason}")
-        self._unstarted(Failure(error=error), "start")
+        self._unstarted(faults.Failure(error=error), "start")
 
     # Deadlines
 
     def _init_expired(self) -> None:
         self._unstarted(
-            Failure(fault=faults.timeout(self.version.timeout_s), init_expired=True, init_s=self._init_so_far()),
+            faults.Failure(fault=faults.timeout(self.version.timeout_s), init_expired=True, init_s=self._init_so_far()),
             "timeout",
         )
 
@@ -506,58 +458,27 @@ class Worker:
             start=self.kind if cold else model.StartKind.WARM,
             phases=self._phases_of(call) if cold else _NO_PHASES,
         )
-        return call, self._close_log_of(call, outcome, fault)
+        return call, self._journal.end(call.invocation, outcome, fault)
 
-    def settle(self, call: calls.Call, failure: Failure) -> None:
+    def settle(self, call: calls.Call, failure: faults.Failure) -> None:
         """End a call that waited for this worker with what kept the worker from starting."""
         invocation = call.invocation
         if failure.error is not None:
             call.on_refused(failure.error)
             return
-        self._tail = report.Tail() if invocation.want_log_tail else None
-        self._around.observer.invocation_started(invocation)
-        self._platform(report.start(self.version, invocation.request_id, time.time()))
+        self._journal.begin(invocation)
         outcome = failure.outcome(invocation.request_id, self.version.version, self._process.kind)
-        call.on_outcome(self._close_log_of(call, outcome, failure.fault))
-
-    def _close_log_of(self, call: calls.Call, outcome: model.Outcome, fault: faults.Fault | None) -> model.Outcome:
-        """Write the last lines of a call and return its outcome with the tail of its log."""
-        version, request_id, now = self.version, call.invocation.request_id, time.time()
-        if fault is not None:
-            self._platform(report.failure(version, request_id, fault.status, fault.message, now), whole=True)
-        reported = fault.reported_type if fault else None
-        self._platform(
-            report.end(version, request_id, outcome, now)
-            + report.report(version, request_id, outcome, now, error_type=reported)
-        )
-        if self._tail is not None:
-            outcome = msgspec.structs.replace(outcome, log_tail=self._tail.value())
-            self._tail = None
-        self._around.observer.invocation_finished(call.invocation, outcome)
-        return outcome
+        call.on_outcome(self._journal.end(invocation, outcome, failure.fault))
 
     def _phases_of(self, call: calls.Call) -> model.Phases:
         return dataclasses.replace(self.phases, queue=max(0.0, self._asked - call.arrived))
 
-    def _unstarted(self, failure: Failure, cause: str) -> None:
+    def _unstarted(self, failure: faults.Failure, cause: str) -> None:
         self.kill(cause)
         self._link.drain_log()
         if failure.error is None:
-            fault = failure.fault
-            line = report.init_report(
-                self.version,
-                time.time(),
-                duration_s=failure.init_s,
-                status=fault.status if fault else model.Status.ERROR,
-                error_type=fault.error_type if fault else failure.error_type,
-                kind=self._initialization,
-            )
-            self._platform(line)
+            self._journal.not_initialised(failure)
         self._around.owner.worker_unstarted(self, failure)
-
-    @property
-    def _initialization(self) -> str:
-        return "provisioned-concurrency" if self.provisioned else "on-demand"
 
     def _init_so_far(self) -> float:
         return max(0.0, self._around.clock() - self._confined)
@@ -578,7 +499,7 @@ class Worker:
         self._process.release()
         if self._cause:
             self._around.observer.worker_failed(self.version, self._cause)
-        self._around.observer.log_closed(self.version, self.stream)
+        self._journal.close()
         self._around.owner.worker_dead(self)
 
     def _move(self, event: slot.Event) -> slot.State:
