@@ -8,6 +8,7 @@ import sandbox_rig
 from runtime.worker import sandbox
 
 STEPS = [name for name, _ in sandbox.PREPARE + sandbox.SEAL if name != "cgroup"]
+COPY_STEPS = [name for name, _ in sandbox.COPY if name != "cgroup"]
 
 _SABOTAGE = """
 
@@ -23,6 +24,7 @@ def _sabotaged(name, step):
 
 PREPARE = tuple(_sabotaged(*step) for step in PREPARE)
 SEAL = tuple(_sabotaged(*step) for step in SEAL)
+COPY = tuple(_sabotaged(*step) for step in COPY)
 """
 
 

@@ -57,7 +57,7 @@ class Template(sandbox_rig.Worker):
         self.confined = confined
         return await self.receive()
 
-    def order_copy(self, **changes):
+    def order_copy(self, hostname="", **changes):
         """Order a copy; its pipes are open, its answers not read yet."""
         rig = self.rig
         copy = sandbox_rig.Worker(rig, next(rig.slots))
@@ -67,7 +67,14 @@ class Template(sandbox_rig.Worker):
         os.set_blocking(copy.log, False)
         rig.workers.append(copy)
         order = wire.Spawn(
-            copy.slot, 0, 0, "", {}, "request response log", {**sandbox_rig.LIMITS, **changes}, {"cgroup": "not here"}
+            copy.slot,
+            0,
+            0,
+            hostname,
+            {},
+            "request response log",
+            {**sandbox_rig.LIMITS, **changes},
+            {"cgroup": "not here"},
         )
         socket.send_fds(self.door, [wire.encode(order)], [request, response, log])
         for fd in (request, response, log):

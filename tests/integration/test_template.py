@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import sabotage
 import sandbox_rig
 import template_rig
 
@@ -233,3 +234,18 @@ async def test_there_are_no_templates_without_namespaces():
     async with sandbox_rig.rig(sandbox_rig.public(), "bare") as one, template_rig.ordered(one) as template:
         refused = await template.receive()
         assert (type(refused), refused.step) == (wire.Refused, "order")
+
+
+@pytest.mark.parametrize("mode", sandbox_rig.STRONG)
+async def test_a_step_of_a_copy_that_fails_is_named_and_no_copy_comes_of_it(mode):
+    async with sabotage.rig(sandbox_rig.public(), mode) as one:
+        template_rig.furnish(one)
+        async with template_rig.snapped(one) as template:
+            for step in sabotage.COPY_STEPS:
+                copy = template.order_copy(hostname=f"fail.{step}")
+                spawned, _ = await template.hear()
+                assert spawned == wire.Spawned(copy.slot)
+                assert await copy.receive() == wire.Refused(step, 1, "[Errno 1] sabotage")
+                assert await copy.receive() is None
+                assert (await template.hear())[0] == wire.Exited(copy.slot, 70 << 8)
+            assert await (await template.copy()).run("result = 1") == 1, "the control"

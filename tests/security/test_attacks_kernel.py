@@ -6,6 +6,7 @@ import signal
 import socket
 
 import attacks
+import golden
 import pytest
 import sandbox_rig
 
@@ -177,3 +178,36 @@ async def test_a_program_that_is_executed_has_the_filter_too(rig):
         return
     host = attacks.on_the_host("result = subprocess.run(['/usr/bin/unshare', '-U', 'true']).returncode")
     assert host["result"] == 0
+
+
+CLOCK = """
+import errno
+result = {}
+for name, call in {
+    "settimeofday": lambda: libc.settimeofday(struct.pack("qq", 1, 0), None),
+    "clock_settime": lambda: libc.clock_settime(0, struct.pack("qq", 1, 0)),
+    "adjtimex": lambda: libc.adjtimex(struct.pack("I4xq", 2, 1) + bytes(200)),
+    "sethostname": lambda: libc.sethostname(b"x", 1),
+    "setdomainname": lambda: libc.setdomainname(b"x", 1),
+    "setpriority": lambda: libc.setpriority(0, 0, -5),
+    "scheduler": lambda: libc.sched_setscheduler(0, 1, struct.pack("i", 50)),
+    "realtime io": lambda: libc.syscall(IOPRIO_SET, 1, 0, 1 << 13),
+}.items():
+    result[name] = errno.errorcode[ctypes.get_errno()] if call() < 0 else 0
+"""
+
+
+async def test_clock_name_and_rank_are_not_a_functions_to_set(rig):
+    worker = await rig.worker()
+    source = f"IOPRIO_SET = {NUMBERS['ioprio_set']}\n{attacks.textwrap.dedent(CLOCK)}"
+    found = await worker.run(attacks.source(source))
+    assert set(found.values()) <= {"EPERM", "EACCES"}, found
+    if sandbox_rig.ROOT:
+        host = attacks.on_the_host("result = libc.sched_setscheduler(0, 1, struct.pack('i', 50))")
+        assert host["result"] == 0, "the control"
+
+
+async def test_the_filters_are_those_of_the_golden_files():
+    """What a function may call changes by intent only: write the file anew with ``python tests/golden.py``."""
+    for machine in syscalls.NUMBERS:
+        assert golden.path(machine).read_text() == golden.table(machine)

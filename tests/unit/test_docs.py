@@ -33,3 +33,20 @@ def test_links_inside_the_repository_lead_somewhere():
         if "://" not in target and not (page.parent / target).exists()
     ]
     assert broken == []
+
+
+def test_every_test_that_the_promises_name_exists():
+    files = {path.name: path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
+    named = re.findall(r"`(test_\w+\.py)(?:::(test_\w+))?`", (ROOT / "docs/security.md").read_text())
+    assert len(named) > 80
+    missing = [
+        f"{file}::{name}" for file, name in named if file not in files or (name and f"def {name}(" not in files[file])
+    ]
+    assert missing == []
+
+
+def test_every_row_of_the_promises_names_a_test():
+    text = (ROOT / "docs/security.md").read_text().partition("## Promise, control, test")[2].partition("\n## ")[0]
+    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| **")][1:]
+    assert len(rows) > 35
+    assert [row for row in rows if "`test_" not in row] == []
