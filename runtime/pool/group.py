@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from runtime import model
 from runtime.pool import call as calls
-from runtime.pool import keepalive, provisioned, scaler, worker
+from runtime.pool import keepalive, scaler, worker
+from runtime.pool import stand as stands
 
 _REMEMBERED = 10_000
 """Lanes, the ones called last: some hundred bytes each, a few KB where the gaps were many."""
@@ -68,7 +69,7 @@ class Group:
     )
 
     def __init__(
-        self, key: model.WorkerKey, version: model.Version, lane: Lane, stand: provisioned.Stand | None = None
+        self, key: model.WorkerKey, version: model.Version, lane: Lane, stand: stands.Stand | None = None
     ) -> None:
         self.key = key
         self.stand = stand
@@ -80,6 +81,7 @@ class Group:
         self.waiting: deque[calls.Call] = deque()
         self.workers: set[worker.Worker] = set()
         self.starting = 0
+        """Without those that will be held ready: no call waits for one, though it may be served by one."""
         self.busy = 0
         self.retired = False
         self.isolated = False

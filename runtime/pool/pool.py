@@ -108,7 +108,7 @@ class Pool:
                 for busy in [one for one in group.workers if one.slot.state is slot.State.BUSY]:
                     busy.drain()
                 for unborn in [one for one in group.workers if one.slot.state is slot.State.STARTING]:
-                    group.starting -= 1
+                    group.starting -= not unborn.provisioned
                     unborn.drain()
             self._drop_if_empty(group)
 
@@ -166,7 +166,7 @@ class Pool:
     def worker_ready(self, ready: worker.Worker) -> None:
         """Give a new worker the call that waited longest, or keep it as a spare."""
         group = self._groups[ready.key]
-        group.starting -= 1
+        group.starting -= not ready.provisioned
         self._start_time.add(ready.phases.start)
         group.lane.start_time.add(ready.phases.start)
         self._observer.worker_started(ready.version, ready.kind, ready.phases)
@@ -189,13 +189,11 @@ class Pool:
 
     def worker_unstarted(self, failed: worker.Worker, failure: faults.Failure) -> None:
         """End the call that waited longest with what kept its worker from starting."""
+        if failed.provisioned:
+            self.provisioned.unstarted(failed, failure)
+            return
         group = self._groups[failed.key]
         group.starting -= 1
-        if failed.provisioned:
-            # The calls that hoped for it get a worker of their own.
-            self.provisioned.unstarted(failed, failure)
-            self._start_for_waiting(group)
-            return
         if failure.init_expired and failed.init_limit_s == self._init_timeout_s != failed.version.timeout_s:
             # docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html: init that took longer than ten
             # seconds is run again at the invocation, within the function's own timeout.
@@ -251,10 +249,7 @@ class Pool:
     def let_go(self, one: worker.Worker) -> None:
         """Let a worker finish what it serves, and die."""
         self._idle.forget(one)
-        if one.slot.state is slot.State.STARTING:
-            self._groups[one.key].starting -= 1
         one.drain()
-        self._start_for_waiting(self._groups[one.key])
 
     # How
 
@@ -392,7 +387,7 @@ class Pool:
         number = next(self._ids)
         started = worker.Worker(self._around, number, group.key, group.version, init_limit_s, provisioned=provisioned)
         group.workers.add(started)
-        group.starting += 1
+        group.starting += not provisioned
         self._alive += 1
         return started
 

@@ -11,12 +11,14 @@ docs.aws.amazon.com/lambda/latest/dg/provisioned-concurrency.html
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from runtime import errors, model
 from runtime.pool import fault as faults
 from runtime.pool import slot, worker
+from runtime.pool import stand as stands
 
 INIT_LIMIT_S = 130.0
 """Init may take so long, or as long as the function's timeout: .../lambda/latest/dg/lambda-runtime-environment.html."""
@@ -24,13 +26,11 @@ INIT_FAILED = "FUNCTION_ERROR_INIT_FAILURE"
 """AWS's reason for a status of FAILED."""
 AT_ONCE = 16
 """Starts under way, over all versions: a thousand must not keep calls from their own."""
-SOUND_S = 60.0
-"""Who lived so long is taken to be sound."""
-MOST_PAUSE_S = 60.0
 RENEW_S = 30.0
 """How often is looked for a worker that grew too old; one of each version is replaced at a time."""
 
-_READY = (slot.State.IDLE, slot.State.BUSY)
+
+_log = logging.getLogger(__name__)
 
 
 class Wanted(NamedTuple):
@@ -52,83 +52,19 @@ class Starter(Protocol):
         """Let it finish what it serves, and die."""
 
 
-class Stand:
-    """The workers that are held for one version."""
-
-    __slots__ = (
-        *("asked", "failing", "failure", "faulty_since", "invocations", "not_before", "pauses", "spilled"),
-        *("version", "wanted", "workers"),
-    )
-
-    def __init__(self, version: model.Version) -> None:
-        self.version = version
-        self.wanted = 0
-        self.asked = ""
-        self.workers: set[worker.Worker] = set()
-        self.failure = ""
-        """AWS's reason, since the function's init failed last and until it succeeds."""
-        self.failing = False
-        """Whether the last start failed, whosever fault that was."""
-        self.pauses = 0
-        self.faulty_since = 0.0
-        self.not_before = 0.0
-        """When the next may be started."""
-        self.invocations = self.spilled = 0
-
-    @property
-    def ready(self) -> int:
-        """Return how many can serve, or do."""
-        return sum(one.slot.state in _READY for one in self.workers)
-
-    @property
-    def busy(self) -> int:
-        """Return how many serve."""
-        return sum(one.slot.state is slot.State.BUSY for one in self.workers)
-
-    @property
-    def starting(self) -> int:
-        """Return how many are on their way."""
-        return sum(one.slot.state is slot.State.STARTING for one in self.workers)
-
-    def serves(self, one: worker.Worker) -> None:
-        """Count a call that a worker of this version is given."""
-        if one.provisioned:
-            self.invocations += 1
-        else:
-            self.spilled += 1
-
-    def lacking(self, now: float, free: int) -> int:
-        """Return how many to start now, where ``free`` more starts may be under way."""
-        if now < self.not_before:
-            return 0
-        starting = self.starting
-        most = 1 - starting if self.failing else free
-        return max(0, min(self.wanted - self.ready - starting, most))
-
-    def fault(self, now: float) -> None:
-        """Note that a worker was lost that should not have been."""
-        if now < self.not_before:
-            return  # together with the one for which there is a pause already
-        if now - self.faulty_since > SOUND_S:
-            self.pauses = 0
-        pause = min(2.0 ** (self.pauses - 1), MOST_PAUSE_S) if self.pauses else 0.0
-        self.pauses += 1
-        self.faulty_since = self.not_before = now + pause
-
-
 class Provisioned:
     """All workers that are held ready. Use from one event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, starter: Starter) -> None:
         self._loop = loop
         self._starter = starter
-        self._stands: dict[model.WorkerKey, Stand] = {}
+        self._stands: dict[model.WorkerKey, stands.Stand] = {}
         self._functions: dict[str, set[model.WorkerKey]] = {}
         self._waking: asyncio.TimerHandle | None = None
         self._renewing: asyncio.TimerHandle | None = None
         self._closed = False
 
-    def stand(self, key: model.WorkerKey) -> Stand | None:
+    def stand(self, key: model.WorkerKey) -> stands.Stand | None:
         """Return what is held for a version, None where nothing is."""
         return self._stands.get(key)
 
@@ -141,8 +77,8 @@ class Provisioned:
         if wanted:
             self._functions[function_name] = set(wanted)
         for key, (version, number, asked) in wanted.items():
-            stand = self._stands.get(key) or self._stands.setdefault(key, Stand(version))
-            stand.wanted = number
+            stand = self._stands.get(key) or self._stands.setdefault(key, stands.Stand(version))
+            stand.version, stand.wanted = version, number
             if asked != stand.asked:
                 stand.asked, stand.failure, stand.failing = asked, "", False
                 stand.not_before, stand.pauses = 0.0, 0
@@ -189,7 +125,7 @@ class Provisioned:
 
     # How
 
-    def _shrink(self, stand: Stand) -> None:
+    def _shrink(self, stand: stands.Stand) -> None:
         """Let go of those that are too many: first who does not serve yet, last who does."""
         states = (slot.State.STARTING, slot.State.IDLE, slot.State.BUSY)
         order = sorted(
@@ -212,13 +148,15 @@ class Provisioned:
                 free -= 1
         self._wake(now)
 
-    def _start(self, stand: Stand, now: float) -> bool:
+    def _start(self, stand: stands.Stand, now: float) -> bool:
         version = stand.version
         try:
             one = self._starter.start_provisioned(version, max(INIT_LIMIT_S, version.timeout_s))
-        except (errors.WorkerLost, OSError):
-            one = None
+            reason = "the host has no memory for it"
+        except (errors.WorkerLost, OSError) as error:
+            one, reason = None, str(error)
         if one is None:
+            _log.warning("%s:%s: no worker can be held ready: %s", version.function_name, version.version, reason)
             stand.failing = True
             stand.fault(now)
             stand.not_before = max(stand.not_before, now + 1.0)
@@ -270,8 +208,8 @@ class Provisioned:
         held, busy = self.held(), self.busy()
         return {name: busy[name] / count if count else 0.0 for name, count in held.items()}
 
-    def _summed(self, count: Callable[[Stand], int]) -> dict[str, float]:
+    def _summed(self, count: Callable[[stands.Stand], int]) -> dict[str, float]:
         return {name: sum(map(count, self._of(keys))) for name, keys in self._functions.items()}
 
-    def _of(self, keys: set[model.WorkerKey]) -> Iterator[Stand]:
+    def _of(self, keys: set[model.WorkerKey]) -> Iterator[stands.Stand]:
         return (self._stands[key] for key in keys)

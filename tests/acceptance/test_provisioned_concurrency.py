@@ -271,6 +271,33 @@ def test_an_alias_cannot_be_led_to_what_cannot_be_provisioned(client):
     assert client.get_alias(FunctionName="astray", Name="live")["FunctionVersion"] == first
 
 
+def test_calls_that_are_isolated_each_get_one_that_served_none(server, client):
+    source = SOURCE.format(name="alone") + "calls = []\n"
+    source = source.replace("    return {", "    calls.append(1)\n    return {'calls': len(calls), ")
+    create(client, "alone", source, Publish=True, Tags={"hotfork:isolation": "invocation"})
+    provision(client, "alone", "1", 2)
+    settled(client, "alone", "1", 2)
+    for _ in range(4):
+        body, _ = call(client, "alone", "1")
+        assert body["calls"] == 1
+    settled(client, "alone", "1", 2)
+
+
+def test_where_all_are_copied_those_that_are_held_are_not(tmp_path):
+    server = Server(tmp_path / "state", env={"HOTFORK_SNAPSHOTS_MODE": "when-safe"}).start()
+    try:
+        client = server.client()
+        create(client, "slow", "import time; time.sleep(0.1)\n" + SOURCE.format(name="slow"), Publish=True)
+        provision(client, "slow", "1", 1)
+        settled(client, "slow", "1", 1)
+        until(lambda: metric(server, "snapshots", state="ready") == 1)
+        bodies, _ = together(client, "slow", "1", 2, sleep=1)
+        assert sorted(body["kind"] for body in bodies) == ["provisioned-concurrency", "snap-start"]
+        assert server.stop() == 0
+    finally:
+        server.end()
+
+
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_a_restart_brings_them_back(tmp_path, end):
     server = Server(tmp_path / "state").start()

@@ -118,18 +118,26 @@ async def test_init_that_fails_is_told_and_tried_one_at_a_time(stage):
     assert held.starting == 2
 
 
-async def test_a_call_that_hoped_for_one_whose_init_fails_gets_a_worker_of_its_own(stage):
+async def test_a_call_waits_for_none_that_is_on_its_way_but_takes_it_where_it_comes_first(stage):
     stage.pool.provide("f", wanted((VERSION, 1)))
     call = stage.submit(VERSION)
-    assert len(stage.actors) == 1
+    assert len(stage.actors) == 2
+    await stage.ready(stage.actors[0])
+    await stage.answer(stage.actors[0], b'"held"')
+    outcome = await call
+    assert (outcome.payload, outcome.start, outcome.init_s) == (b'"held"', model.StartKind.PROVISIONED, None)
+    await stage.ready(stage.actors[1])
+
+
+async def test_init_that_fails_where_it_is_held_fails_no_call(stage):
+    stage.pool.provide("f", wanted((VERSION, 1)))
+    call = stage.submit(VERSION)
     stage.actors[0].say(wire.Confined({}))
     await scripted.until(lambda: any(isinstance(m, wire.Assign) for m in stage.actors[0].hear()))
     stage.actors[0].say(wire.InitError("ValueError", b"{}"))
-    # One is for the call, one is held.
-    await scripted.until(lambda: len(stage.actors) >= 2)
     await stage.ready(stage.actors[1])
-    await stage.answer(stage.actors[1], b'"served"')
-    assert (await call).payload == b'"served"'
+    await stage.answer(stage.actors[1], b'"own"')
+    assert (await call).payload == b'"own"'
 
 
 async def test_fewer_let_the_idle_go_and_the_busy_finish(stage):
