@@ -1,5 +1,7 @@
 """A disk that runs full is an error to those who send events, and nothing worse; with room again all goes on."""
 
+import concurrent.futures
+import itertools
 import json
 import os
 import subprocess
@@ -9,6 +11,10 @@ import pytest
 from conftest import Server, create, until
 
 MB = 1024 * 1024
+ROOM = 30 * MB
+PAD = 20_000
+CLIENTS = 8
+REFUSALS = 5
 
 SLOW = """
 import time
@@ -46,8 +52,19 @@ def send(client, number, **event):
     return client.invoke(
         FunctionName="slow",
         InvocationType="Event",
-        Payload=json.dumps({"id": number, "pad": "x" * 20_000, **event}).encode(),
+        Payload=json.dumps({"id": number, "pad": "x" * PAD, **event}).encode(),
     )
+
+
+def send_until_refused(client, numbers, accepted, refused):
+    """Send events one after the other, as one of several clients, until some were refused."""
+    for _ in range(REFUSALS):
+        try:
+            for number in numbers:
+                send(client, number)
+                accepted.append(number)
+        except botocore.exceptions.ClientError as error:
+            refused.append(error.response)
 
 
 def ran(server):
@@ -63,17 +80,13 @@ def test_a_full_disk_refuses_events_and_loses_none(small_disk, tmp_path):
     create(client, "slow", SLOW, Timeout=60)
     client.put_function_concurrency(FunctionName="slow", ReservedConcurrentExecutions=1)
     send(client, 0, sleep=5)
-    ballast = fill(small_disk, 4 * MB)
-    accepted, refused = [0], []
-    for number in range(1, 2000):
-        try:
-            send(client, number)
-            accepted.append(number)
-        except botocore.exceptions.ClientError as error:
-            refused.append(error.response)
-            if len(refused) == 5:
-                break
-    assert len(accepted) > 10
+    ballast = fill(small_disk, ROOM)
+    numbers, accepted, refused = itertools.count(1), [0], []
+    with concurrent.futures.ThreadPoolExecutor(CLIENTS) as threads:
+        for done in [threads.submit(send_until_refused, client, numbers, accepted, refused) for _ in range(CLIENTS)]:
+            done.result()
+    assert len(accepted) > ROOM // (2 * PAD)
+    assert len(refused) == CLIENTS * REFUSALS
     for response in refused:
         assert response["ResponseMetadata"]["HTTPStatusCode"] == 500
         assert response["Error"]["Code"] == "ServiceException"
@@ -82,8 +95,9 @@ def test_a_full_disk_refuses_events_and_loses_none(small_disk, tmp_path):
     assert server.get("/healthz")[0] == 200
     assert json.loads(server.get("/_hotfork/events/queue")[1])["queues"][0]["events"] <= len(accepted)
     ballast.unlink()
-    send(client, 10_000)
-    accepted.append(10_000)
+    last = next(numbers)
+    send(client, last)
+    accepted.append(last)
     until(lambda: not json.loads(server.get("/_hotfork/events/queue")[1])["queues"], 60)
     assert sorted(ran(server)) == sorted(accepted)
     assert server.stop() == 0
