@@ -17,6 +17,7 @@ from runtime.cli import output
 _COMMANDS = {
     "serve": "runtime.cli.serve",
     "deploy": "runtime.cli.deploy",
+    "dev": "runtime.cli.dev",
     "invoke": "runtime.cli.invoke",
     "ls": "runtime.cli.functions",
     "describe": "runtime.cli.functions",

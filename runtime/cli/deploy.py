@@ -46,22 +46,14 @@ def deploy(
     [environment]; options go before it. An update leaves alone what neither names; if one of them names
     variables, or layers, these are all that the function has afterwards.
     """
-    overrides = {**options, "environment": _environment(variables)}
+    overrides = {**options, "environment": environment(variables)}
     try:
         package = packages.read(source, name, overrides)
     except packages.PackageError as error:
         raise click.UsageError(error.message) from None
     client = clients.Client(url)
     _say(f"Packed {package.entries} files, {outputs.size(len(package.zip_file))}")
-    if layers:
-        arns = [layering.arn_of(client, layer) for layer in layers]
-        package = dataclasses.replace(package, configuration={**package.configuration, "Layers": arns})
-    current = _current(client, package.name)
-    if current is None:
-        _create(client, package)
-    else:
-        _update(client, package, current)
-    configuration = _wait(client, package.name)
+    configuration = put(client, with_layers(client, package, layers))
     _say(f"{package.name} is {configuration['State']}")
     if outputs.wants_json(output):
         outputs.show_json(configuration)
@@ -69,11 +61,30 @@ def deploy(
         click.echo(f"Try: hotfork invoke {package.name} --log")
 
 
+def with_layers(client: clients.Client, package: packages.Package, layers: tuple[str, ...]) -> packages.Package:
+    """Return a package with these layers, if there are any, each given as NAME or NAME:N."""
+    if not layers:
+        return package
+    arns = [layering.arn_of(client, layer) for layer in layers]
+    return dataclasses.replace(package, configuration={**package.configuration, "Layers": arns})
+
+
+def put(client: clients.Client, package: packages.Package) -> dict[str, Any]:
+    """Create or update a function, and return its configuration once it is active."""
+    current = _current(client, package.name)
+    if current is None:
+        _create(client, package)
+    else:
+        _update(client, package, current)
+    return _wait(client, package.name)
+
+
 def _say(line: str) -> None:
     click.echo(line, err=True)
 
 
-def _environment(variables: tuple[str, ...]) -> dict[str, str]:
+def environment(variables: tuple[str, ...]) -> dict[str, str]:
+    """Return the variables that --env names; raise UsageError where it is not NAME=VALUE."""
     for variable in variables:
         if "=" not in variable:
             raise click.UsageError(f"--env {variable}: write it as NAME=VALUE")

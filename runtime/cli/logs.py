@@ -26,20 +26,22 @@ def logs(name: str, follow: bool, url: str | None, output: str | None) -> None:
     if not name:
         raise click.UsageError("the function's name is empty")
     try:
-        _print(clients.Client(url), name, follow=follow, as_json=output == outputs.JSON)
+        show(clients.Client(url), name, follow=follow, as_json=output == outputs.JSON)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)  # as tail -f ends, without a word
 
 
-def _print(client: clients.Client, name: str, *, follow: bool, as_json: bool) -> None:
+def show(client: clients.Client, name: str, *, follow: bool, as_json: bool, only_new: bool = False) -> None:
+    """Print a function's log: to its end, or with ``follow`` for ever; with ``only_new`` not what there is already."""
     cursor = ""
     while True:
-        query = {"after": cursor, "limit": str(PAGE)} | ({"wait": str(WAIT_S)} if follow else {})
+        query = {"after": cursor, "limit": str(PAGE)} | ({"wait": str(WAIT_S)} if follow and not only_new else {})
         path = f"/_hotfork/logs/{urllib.parse.quote(name, safe='')}?{urllib.parse.urlencode(query)}"
         page = client.call("GET", path, timeout_s=WAIT_S + 40)
-        for event in page["events"]:
+        for event in () if only_new else page["events"]:
             _show(event, as_json=as_json)
         cursor = page["cursor"]
+        only_new = only_new and not page["at_end"]
         if not follow and page["at_end"]:
             return
 

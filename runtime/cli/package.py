@@ -24,7 +24,8 @@ ROLE = "arn:aws:iam::000000000000:role/hotfork"
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip can hold."""
-_SKIPPED_FOLDERS = frozenset({"__pycache__", ".git", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
+SKIPPED_FOLDERS = frozenset({"__pycache__", ".git", ".venv", ".mypy_cache", ".ruff_cache", ".pytest_cache"})
+"""Which no package holds."""
 _MANIFEST_KEYS: dict[str, type] = {
     "handler": str,
     "runtime": str,
@@ -158,7 +159,7 @@ def _manifest(path: Path) -> dict[str, Any]:
 
 def _files(root: Path) -> Iterator[Path]:
     for folder, subfolders, files in os.walk(root):
-        subfolders[:] = sorted(set(subfolders) - _SKIPPED_FOLDERS)
+        subfolders[:] = sorted(set(subfolders) - SKIPPED_FOLDERS)
         here = Path(folder)
         for name in subfolders:
             if (here / name).is_symlink():

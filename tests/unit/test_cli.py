@@ -62,7 +62,7 @@ def test_help_lists_every_command_in_order(run):
     commands = re.findall(r"^  (\w+)  ", text.partition("Commands:")[2], re.MULTILINE)
     managing = ["versions", "alias", "layer", "concurrency"]
     assert commands == [
-        *("serve", "deploy", "invoke", "ls", "describe", "logs", "events", "rm", *managing, "doctor", "env")
+        *("serve", "deploy", "dev", "invoke", "ls", "describe", "logs", "events", "rm", *managing, "doctor", "env")
     ]
     assert "Exit codes" in text
 
