@@ -54,28 +54,33 @@ class Receiver(Protocol):
 
 
 class Room:
-    """Bytes of large bodies that may be coming in, over all connections: first come, first served."""
+    """Bytes of large bodies that may be coming in, over all connections: first come, first served.
 
-    __slots__ = ("_held", "_limit", "_waiting", "left")
+    A third is for bodies of up to a sixteenth: invocations do not wait for uploads of code.
+    """
+
+    __slots__ = ("_held", "_limit", "_queues", "left")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self.left = limit
         self._held: dict[Receiver, int] = {}
-        self._waiting: OrderedDict[Receiver, int] = OrderedDict()
+        self._queues: tuple[OrderedDict[Receiver, int], ...] = (OrderedDict(), OrderedDict())
+        """Of those who wait, and what for: bodies of up to a sixteenth, and larger ones."""
 
     @property
     def is_short(self) -> bool:
         """Whether a body waits."""
-        return bool(self._waiting)
+        return any(self._queues)
 
     def take(self, receiver: Receiver, size: int) -> bool:
         """Take room for a body, or queue for it; return whether it is there already."""
-        if not self._waiting and self._fits(size):
+        queue = self._queues[self._is_upload(size)]
+        if not queue and self._fits(size):
             self._take(receiver, size)
             return True
-        first = not self._waiting
-        self._waiting[receiver] = size
+        first = not self.is_short
+        queue[receiver] = size
         if first:
             for each in list(self._held):
                 each.hurry()
@@ -84,18 +89,23 @@ class Room:
     def give_back(self, receiver: Receiver) -> None:
         """Return what a receiver took, or take it out of the queue, and let the next ones go on."""
         self.left += self._held.pop(receiver, 0)
-        self._waiting.pop(receiver, None)
-        while self._waiting:
-            following, size = next(iter(self._waiting.items()))
-            if not self._fits(size):
-                return
-            del self._waiting[following]
-            self._take(following, size)
-            following.go_on()
+        for queue in self._queues:
+            queue.pop(receiver, None)
+        for queue in self._queues:
+            while queue:
+                following, size = next(iter(queue.items()))
+                if not self._fits(size):
+                    break
+                del queue[following]
+                self._take(following, size)
+                following.go_on()
+
+    def _is_upload(self, size: int) -> bool:
+        return size > self._limit // 16
 
     def _fits(self, size: int) -> bool:
         # One that is larger than all there is must have its turn as well.
-        return size <= self.left or not self._held
+        return size <= self.left - (self._limit // 3 if self._is_upload(size) else 0) or not self._held
 
     def _take(self, receiver: Receiver, size: int) -> None:
         self.left -= size

@@ -132,7 +132,7 @@ class Connection(answers.Answers, asyncio.BufferedProtocol):
 
     def _go_ahead(self) -> None:
         """Send "100 Continue", if it is the next thing that the client expects."""
-        if not self._queue and self._end is _End.NOT_YET:
+        if not (self._queue or self.waits_for_room) and self._end is _End.NOT_YET:
             self.expecting = False
             self._transport.write(_CONTINUE)
 

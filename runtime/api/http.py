@@ -55,7 +55,7 @@ class Limits:
     body_rate: int = 8192
     hurried_timeout_s: float = 5.0
     """The same while another body waits for room."""
-    hurried_rate: int = 1 << 20
+    hurried_rate: int = 8 << 20
     idle_timeout_s: float = 75.0
     """How long a connection is kept between requests."""
     send_timeout_s: float = 60.0

@@ -135,7 +135,7 @@ class Reader(http.Channel):
         """Hear that there is room for the body that waited; the subclass takes input again."""
         self.waits_for_room = False
         if self._length > 0:
-            self._begin_buffer()
+            self._begin_body()
 
     def feed(self, data: memoryview) -> int:
         """Take in bytes until they end or ``stalled`` is set; return how many were taken."""
@@ -362,8 +362,6 @@ class Reader(http.Channel):
         self._limit = self._limit_of(exchange) if length > body.SMALL_BODY else self._limits.body_bytes
         if length > self._limit:
             raise http.Refused(413, "The request body is too large.")
-        if length > body.SMALL_BODY:
-            self._budget.take(exchange, length)
         self._length = length
 
     def _chunked(self, exchange: http.Exchange, http10: bool) -> None:
@@ -395,7 +393,7 @@ class Reader(http.Channel):
                 self.break_off(http.Refused(431, "The request headers are too large."))
         elif self._length > 0:
             if self._length <= body.SMALL_BODY or self._has_room(self._length):
-                self._begin_buffer()
+                self._begin_body()
         else:
             self._look_at_chunks(len(self._body))
 
@@ -414,7 +412,15 @@ class Reader(http.Channel):
             if not self._counted:
                 self._has_room(self._limit)
 
-    def _begin_buffer(self) -> None:
+    def _begin_body(self) -> None:
+        exchange = self._incoming
+        assert exchange is not None
+        if self._length > body.SMALL_BODY:
+            try:
+                self._budget.take(exchange, self._length)
+            except http.Refused as refused:
+                self.break_off(refused)
+                return
         self._buffer = body.Buffer(self._length, bytes(self._body))
         self._body = b""
 

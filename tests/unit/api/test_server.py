@@ -337,6 +337,41 @@ class TestRefusal:
         client.loop.run()
         assert [each.connection.waits_for_room for each in (*waiting[2:], small)] == [False, True]
 
+    def test_invocations_do_not_wait_for_uploads(self):
+        client = Client(echo, http.Limits(unfinished_bytes=3_000_000))
+        uploads = [Client(echo, shared=client.shared) for _ in range(3)]
+        for each in uploads:
+            each.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1500000\r\n\r\n")
+        assert [each.connection.waits_for_room for each in uploads] == [False, True, True]
+        for _ in range(3):
+            client.send(POST_100_000 + b"a" * 100_000)
+        assert [answer[0] for answer in client.answers()] == [200] * 3
+        client.loop.advance(6)
+        assert uploads[0].answers()[0][0] == 408
+        assert [each.connection.waits_for_room for each in uploads] == [False, False, True]
+
+    def test_who_waited_for_room_may_still_find_too_many_in_flight(self):
+        client = Client(None, http.Limits(unfinished_bytes=150_000, bytes_in_flight=150_000))
+        client.send(POST_100_000)
+        other = Client(None, shared=client.shared)
+        other.send(POST_100_000 + b"b")
+        assert not other.sent
+        client.send(b"a" * 100_000)
+        client.loop.run()
+        assert other.answers()[0][0] == 503
+        assert client.shared.room.left == 150_000
+        assert client.shared.budget.left == 50_000
+
+    def test_who_waits_is_not_told_to_go_on(self):
+        client = Client(echo, http.Limits(unfinished_bytes=150_000))
+        client.send(POST_100_000)
+        other = Client(echo, shared=client.shared)
+        other.send(request("POST", content_length="100000", expect="100-continue"))
+        assert not other.sent
+        client.send(b"a" * 100_000)
+        client.loop.run()
+        assert other.sent == b"HTTP/1.1 100 Continue\r\n\r\n"
+
     def test_a_body_larger_than_the_room_comes_alone(self):
         client = Client(echo, http.Limits(unfinished_bytes=1000))
         client.send(POST_100_000 + b"a" * 100_000)
