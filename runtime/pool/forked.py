@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from runtime import errors, model, wire
 from runtime.pool import holding, link, process, spawner, zygotes
 
-_RLIMITS = {"NOFILE": 1024}
-"""docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: file descriptors."""
+_RLIMITS = {"NOFILE": 1024, "RTPRIO": 0, "NICE": 0, "MSGQUEUE": 819_200, "SIGPENDING": 4096}
+"""docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: file descriptors. The others are what an account
+of this machine may have been given more of, for itself, or what all workers of one account share."""
 _HOSTNAME = "169-254-100-1"
 _MB = 1024 * 1024
 
@@ -189,6 +190,10 @@ class Forked:
     def memory_used(self) -> int:
         """Return the memory it uses now, in bytes."""
         return self._held.group.memory_bytes()
+
+    def cpu_s(self) -> float:
+        """Return the processor time it has used; 0 where nothing counts it."""
+        return self._held.group.cpu_us() * 1e-6
 
     def memory_peak(self) -> int:
         """Return the most memory it has used so far, in bytes."""

@@ -16,6 +16,10 @@ from runtime.pool import copied, forked, holding, link, packets, process
 INIT_LIMIT_S = 900.0
 """docs.aws.amazon.com/lambda/latest/dg/snapstart.html: init before a snapshot may take up to 15 minutes."""
 
+_COPY_S = 0.1
+"""Processor time of one copy's fork at the most, however large the process."""
+_IDLE_SHARE = 0.1
+"""Of a processor, for a process that has nothing to do but to wait for orders."""
 _WORDS = 2
 """Packets of a template for each order: of a birth and of a death."""
 
@@ -65,6 +69,8 @@ class Template:
         self._copies: dict[int, copied.Copied] = {}
         self.ordered = 0
         """How many copies were ordered."""
+        self._seen = (0.0, 0)
+        """Processor time and orders, when ``strays`` was asked last."""
         self._words = 0
         """Packets that came through its door."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -83,6 +89,14 @@ class Template:
     def copies(self) -> int:
         """Return how many copies live."""
         return len(self._copies)
+
+    def strays(self, seconds: float) -> bool:
+        """Return whether it used more processor time than its copies take, in so many seconds since this was asked."""
+        used, ordered = self._process.cpu_s(), self.ordered
+        free_s = _IDLE_SHARE * seconds + _COPY_S * (ordered - self._seen[1])
+        strayed = used - self._seen[0] > free_s
+        self._seen = used, ordered
+        return strayed
 
     def copy(
         self, number: int, held: holding.Holding, listener: process.Listener, skip: dict[str, str]
@@ -147,6 +161,7 @@ class Template:
                 self.state = State.READY
                 self._timer.cancel()
                 self.bytes = self._process.memory_used()
+                self._seen = self._process.cpu_s(), 0
                 self._on_ready(self, max(0.0, message.import_us * 1e-6))
             case wire.Snapped():
                 self.kill(link.printable(message.unsafe))

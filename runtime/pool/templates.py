@@ -20,8 +20,8 @@ from runtime.pool import copied, forked, holding, process, report, template
 MIN_INIT_S = 0.02
 """A shorter import is not worth a template where the version does not ask for one: a copy takes milliseconds, too."""
 
-LOOK_S = 30.0
-"""How often is looked which template nobody used for long; never while there is none."""
+LOOK_S = 5.0
+"""How often is looked which template nobody used for long, and which runs on by itself; never while there is none."""
 
 SERVED_S = 60.0
 """A template that dies sooner is not tried again."""
@@ -290,7 +290,9 @@ class Templates:
         self._looking = None
         before = self._loop.time() - self._rules.keep_s
         for one in list(self._templates.values()):
-            if not one.copies and one.used < before and one.state is template.State.READY:
+            if one.state is template.State.READY and one.strays(LOOK_S):
+                one.distrust("it runs although nothing is asked of it")
+            elif not one.copies and one.used < before and one.state is template.State.READY:
                 self._retire(one, "it was not used for long")
         if self._templates:
             self._looking = self._loop.call_later(LOOK_S, self._look)

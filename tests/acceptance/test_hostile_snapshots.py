@@ -70,6 +70,15 @@ if own:
         return taken
     template._take_order = lie
 """
+RUNS_ON = """
+if own:
+    def run(self):
+        if os.fork() == 0:
+            while True:
+                pass
+        os.wait()
+    template.run = run
+"""
 STORIES = {
     "flood": (FLOOD, "more than there is to say"),
     "flood-early": (FLOOD_EARLY, "more than there is to say|too large a packet"),
@@ -140,6 +149,15 @@ def test_a_template_that_cheats_is_let_go_and_its_function_served_without(server
 
 def cgroup_kind(server):
     return json.loads(server.get("/readyz")[1])["isolation"]["cgroups"]
+
+
+def test_a_template_that_runs_on_by_itself_is_let_go(server, client):
+    if cgroup_kind(server) == "none":
+        pytest.skip("nothing counts its processor time")
+    version = publish(client, "runs-on", RUNS_ON)
+    until(lambda: re.search(f"runs-on:{version} .*runs although nothing is asked of it", said(server)))
+    assert call(client, "runs-on", version) == 1
+    assert call(client, "bystander") == "served"
 
 
 def test_one_that_does_not_cheat_is_copied(server, client):
