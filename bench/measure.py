@@ -79,18 +79,20 @@ def rate(name: str, title: str, runs: Runs) -> result.Scalar:
 
 
 def cpu(name: str, title: str, runs: Runs) -> list[result.Scalar]:
-    """Return the CPU time for one request as measures: by who took it, and the part of the kernel in all."""
+    """Return the CPU time for one request as measures: by who took it, and the kernel's part of each and of all."""
     parts: dict[str, Callable[[procfs.FamilyCpu], float]] = {
         "supervisor": lambda taken: taken.supervisor.total,
+        "supervisor in kernel": lambda taken: taken.supervisor.system,
         "zygote": lambda taken: taken.zygote.total,
         "workers": lambda taken: taken.workers.total,
+        "workers in kernel": lambda taken: taken.workers.system,
         "helpers": lambda taken: taken.helpers.total,
         "kernel": lambda taken: taken.total.system,
     }
     counts = [sum(each.count for each in run.outcomes.values()) for run in runs.results]
     found = [
         result.Scalar(
-            name=f"{name}.cpu.{part}",
+            name=f"{name}.cpu.{part.replace(' ', '_')}",
             title=f"{title}: CPU, {part}",
             unit="s",
             values=[pick(taken) / max(count, 1) for taken, count in zip(runs.cpu, counts, strict=True)],
