@@ -24,13 +24,14 @@ def invoke_path(function: str) -> str:
     return f"{FUNCTIONS}/{urllib.parse.quote(function, safe='')}/invocations"
 
 
-def package(files: Mapping[str, str]) -> bytes:
-    """Return a zip of texts; the same for the same texts."""
+def package(files: Mapping[str, str | bytes]) -> bytes:
+    """Return a zip of files; the same for the same files."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in files.items():
             info = zipfile.ZipInfo(name)
             info.external_attr = 0o644 << 16
+            info.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(info, text)
     return buffer.getvalue()
 
@@ -68,7 +69,7 @@ class Client:
             self._connection.close()
             raise
 
-    def create(self, name: str, files: Mapping[str, str], runtime: str, **configuration: Any) -> None:
+    def create(self, name: str, files: Mapping[str, str | bytes], runtime: str, **configuration: Any) -> None:
         """Create a function and wait until it can be invoked."""
         code = base64.b64encode(package(files)).decode()
         document = {

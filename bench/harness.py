@@ -38,7 +38,7 @@ class Server:
     """From the command to the first 200 of /readyz."""
     api: client.Client
 
-    def create(self, name: str, files: Mapping[str, str] | None = None, **configuration: Any) -> None:
+    def create(self, name: str, files: Mapping[str, str | bytes] | None = None, **configuration: Any) -> None:
         """Create a function: of these files, or the one of that name among bench/functions."""
         self.api.create(
             name, client.bench_function(name) if files is None else files, machine.runtime_name(), **configuration
