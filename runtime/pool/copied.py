@@ -23,8 +23,7 @@ BIRTH_LIMIT_S = 1.0
 _CAPABILITIES = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 _FAMILY = 64
 """Processes that a copy may have started by the time its sandbox stands."""
-_FILTERS = 2
-"""System call filters of a copy: its template's, and a worker's."""
+_FILTERS = "Seccomp_filters"
 _MB = 1024 * 1024
 
 
@@ -157,8 +156,9 @@ class Copied:
         if self._pidfd < 0:
             return "a copy did not say who it is"
         pid = holding.pid_of(self._pidfd)
-        filters = 0 if "seccomp" in self._skip else _FILTERS
         try:
+            # A worker's, on top of those that it was born with.
+            filters = 0 if "seccomp" in self._skip else int(_status(self._parent.pid).get(_FILTERS, 0)) + 1
             for one in _family(pid):
                 flaw = _flaw(one, filters)
                 if flaw:
@@ -258,7 +258,7 @@ def _flaw(pid: int, filters: int) -> str:
     held = [name for name in _CAPABILITIES if int(status[name], 16)]
     if held:
         return f"a copy has capabilities: {', '.join(held)}"
-    if status["NoNewPrivs"] != "1" or int(status.get("Seccomp_filters", filters)) < filters:
+    if status["NoNewPrivs"] != "1" or int(status.get(_FILTERS, filters)) < filters:
         return "a copy did not seal itself"
     return ""
 
