@@ -20,9 +20,11 @@ from runtime.pool.network import modes
 _LEAST_BYTES = 32 * 1024 * 1024
 """Memory of its own that a copy may use, however much it shares with its template."""
 
-MAKING_SHARE, STARTING_SHARE = 0.02, 0.5
-"""CPU shares, in cores, of a blank that is being made and, at least, of a worker that starts: nobody waits for the one,
-and somebody for the other. As on Lambda, a function is held to its own share only when it has started."""
+STARTING_SHARE = 0.5
+"""CPU share, in cores, that a worker has at least until it has started, and a blank while it is made. As on Lambda, a
+function is not held to its own share before. Nor would little do for a blank: what makes a worker takes locks that the
+whole machine shares (of mounts, of cgroups), and whoever holds one and waits for the processor keeps all others waiting.
+"""
 
 SPARE_GROUPS = 16
 """Clean cgroups kept ready: a group from the stock costs microseconds, a new one 170."""
@@ -77,7 +79,7 @@ class Holdings:
 
     def take_blank(self, memory_mb: int, tmp_mb: int) -> "Holding":
         """Return what a worker of a function not known yet is to hold, but for its /tmp; raise OSError without it."""
-        group = self.sources.groups.acquire(self.limits(memory_mb, cpu_share=MAKING_SHARE))
+        group = self.sources.groups.acquire(self.limits(memory_mb, cpu_share=STARTING_SHARE))
         self._recycle_soon()
         return Holding(self, group, memory_mb, tmp_mb)
 
@@ -157,7 +159,7 @@ class Holding:
         self._memory_mb = memory_mb
         self._tmpfs_mb = 0
         self._shared_bytes = 0
-        self._cpu_share: float | None = MAKING_SHARE
+        self._cpu_share: float | None = STARTING_SHARE
         """None: what goes with its memory."""
         self.on_misuse: Callable[[str], None] | None = None
         """Of a copy of a template, whose code has its descriptors: called, from a thread, where it keeps them."""

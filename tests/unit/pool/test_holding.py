@@ -63,9 +63,9 @@ def version(memory_mb):
 
 
 @pytest.mark.asyncio
-async def test_nobody_waits_for_a_blank_and_somebody_for_a_worker_that_starts():
+async def test_neither_a_blank_nor_a_worker_that_starts_is_held_to_a_small_share():
     held = holdings().take_blank(256, 512)
-    assert held.group.share == holding.MAKING_SHARE
+    assert held.group.share == holding.STARTING_SHARE
     held.adopt(version(128))
     assert held.group.share == holding.STARTING_SHARE > memory_class.cpu_share(128)
     assert held.group.limits[-1].memory_bytes == 128 << 20
