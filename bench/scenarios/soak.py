@@ -12,7 +12,12 @@ INVOCATIONS = 1_000_000
 CONNECTIONS = 8
 STEPS = 20
 """How often everything is looked at."""
+FLAT = 1.1
+"""What grows by less, from the greatest of one half of a run to that of the other, is taken for flat."""
+_SLACK_COUNT = 30
+"""What comes and goes with some workers more or less is no growth."""
 _MB = 2**20
+_SLACK = {"supervisor": 4 * _MB, "zygote": 4 * _MB}
 _FAULTS = """
 import os, time
 
@@ -81,7 +86,16 @@ def run(given: setting.Setting) -> result.Result:
             f"{total:,} mixed invocations",
             server,
             environment,
-            measures=_measures(runs, looks),
+            measures=[
+                *_measures(runs, looks),
+                result.Scalar(
+                    name="soak.unaccounted",
+                    title="answers that were not as their call wanted them, or missing",
+                    unit="",
+                    values=[float(sum((wanted - answers).values()) + sum((answers - wanted).values()))],
+                    better="lower",
+                ),
+            ],
             tables=[_accounts(wanted, answers)],
             plots=[
                 result.Lines(
@@ -97,6 +111,7 @@ def run(given: setting.Setting) -> result.Result:
                 "All accounted for: every answer is as its call wanted it."
                 if wanted == answers
                 else "NOT all accounted for: see the table.",
+                verdict(looks),
                 f"{CONNECTIONS} connections; after each step of {total // STEPS:,} one function is redeployed.",
             ],
         )
@@ -128,8 +143,25 @@ def _look(server: harness.Server, looks: dict[str, list[float]]) -> None:
     looks["cgroups"].append(float(procfs.cgroups()))
 
 
+def growth(values: list[float]) -> float:
+    """Return the greatest value of the second half of a run over the greatest of the first."""
+    half = len(values) // 2
+    return max(values[half:]) / max(*values[:half], 1.0)
+
+
+def verdict(looks: dict[str, list[float]]) -> str:
+    """Say what grew, of what was looked at in the course of a run."""
+    grew = [
+        f"{name} {growth(values):.2f}-fold"
+        for name, values in looks.items()
+        if growth(values) > FLAT and max(values) - max(values[: len(values) // 2]) > _SLACK.get(name, _SLACK_COUNT)
+    ]
+    if grew:
+        return f"GREW from the first half of the run to the second: {', '.join(grew)}."
+    return f"Flat: nothing grew by more than {FLAT - 1:.0%} from the first half of the run to the second."
+
+
 def _measures(runs: measure.Runs, looks: dict[str, list[float]]) -> list[result.Measure]:
-    half = STEPS // 2
     return [
         measure.latency("soak", "the mix", runs),
         measure.rate("soak", "the mix", runs),
@@ -138,7 +170,7 @@ def _measures(runs: measure.Runs, looks: dict[str, list[float]]) -> list[result.
                 name=f"soak.growth.{name}",
                 title=f"{name}: second half of the run against the first",
                 unit="",
-                values=[max(values[half:]) / max(*values[:half], 1.0)],
+                values=[growth(values)],
                 better="lower",
             )
             for name, values in looks.items()
