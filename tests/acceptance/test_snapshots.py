@@ -226,6 +226,34 @@ def test_moving_an_alias_back_has_no_cold_start(server, client):
     assert call(client, "switch", "live", sleep=0)["init"] == before["init"]
 
 
+def test_an_alias_that_moves_back_finds_the_snapshot_parked_though_no_worker_is_left(own):
+    server = own(pool_keep_alive="fixed", pool_idle_ttl_s=0.2)
+    client = server.client()
+    first = publish(client, "parked", COUNTING)
+    client.create_alias(FunctionName="parked", Name="live", FunctionVersion=first)
+    before = call(client, "parked", "live")
+    client.update_function_code(FunctionName="parked", ZipFile=zipped({"handler.py": COUNTING + "# second"}))
+    second = client.publish_version(FunctionName="parked")["Version"]
+    until(lambda: snapshots(server) == 2)
+    client.update_alias(FunctionName="parked", Name="live", FunctionVersion=second)
+    assert call(client, "parked", "live")["init"] != before["init"]
+    until(lambda: not any(json.loads(server.get("/readyz")[1])["workers"].values()))
+    starts = metric(server, "hotfork_cold_starts_total", function="parked", kind="snapshot")
+    client.update_alias(FunctionName="parked", Name="live", FunctionVersion=first)
+    after = call(client, "parked", "live")
+    assert (after["init"], after["calls"]) == (before["init"], 1)
+    assert metric(server, "hotfork_cold_starts_total", function="parked", kind="snapshot") == starts + 1
+
+
+def test_only_so_many_snapshots_are_parked_as_there_is_memory_for(own):
+    server = own(snapshots_memory_mb=1)
+    client = server.client()
+    first, second = publish(client, "first", COUNTING), publish(client, "second", COUNTING)
+    states = {name: json.loads(server.get(f"/_hotfork/starts/{name}:1")[1])["Snapshot"] for name in ("first", "second")}
+    assert states == {"first": "none", "second": "ready"}
+    assert [call(client, "first", first)["calls"], call(client, "second", second)["calls"]] == [1, 1]
+
+
 def test_a_snapshot_goes_with_its_version(server, client):
     source = "import ctypes\nctypes.CDLL(None).prctl(15, b'going')  # PR_SET_NAME\n" + COUNTING
     version = publish(client, "going", source)
