@@ -91,6 +91,7 @@ async def assemble(
             init_timeout_s=settings.pool.init_timeout_s,
             idle_ttl_s=settings.pool.idle_ttl_s,
             learn=settings.pool.keep_alive == "learned",
+            scale_out=settings.pool.scale_out,
             isolation=settings.pool.isolation,
             max_invocations=settings.pool.max_invocations,
             max_memory_mb=settings.pool.max_memory_mb,

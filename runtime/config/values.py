@@ -35,6 +35,9 @@ class Pool:
     when the next call is due; fixed: for idle_ttl_s."""
     idle_ttl_s: float = 600.0
     """An idle worker is reaped after this time; with learned, one that is not the function's last."""
+    scale_out: int = 0
+    """Workers that calls of one function may start within ten seconds; above it callers get 429. 0 stands for no limit.
+    AWS's is 1000."""
     isolation: Literal["worker", "invocation"] = "worker"
     """invocation: each call gets a worker of its own, a copy of the version's snapshot where it can have one; for
     functions whose tag hotfork:isolation does not say otherwise."""
@@ -205,6 +208,7 @@ _MINIMA: dict[str, float] = {
     "pool.blanks": 0,
     "pool.idle_ttl_s": 0,
     "pool.max_invocations": 0,
+    "pool.scale_out": 0,
     "pool.max_memory_mb": 0,
     "pool.init_timeout_s": 0.001,
     "pool.drain_timeout_s": 0,

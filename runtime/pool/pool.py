@@ -19,6 +19,7 @@ import asyncio
 import contextlib
 import itertools
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from runtime.pool import group as groups
 from runtime.pool import idle, keepalive, process, provisioned, rules, scaler, slot, worker
 
 NO_ROOM = "ConcurrentInvocationLimitExceeded"
+_RATES = 10_000
 START_S = 0.01
 """How long a start is taken to last before one was measured."""
 
@@ -50,6 +52,9 @@ class Pool:
         self._launcher = launcher
         self._init_timeout_s = rules.init_timeout_s
         self._isolation = rules.isolation
+        self._scale_out = rules.scale_out
+        self._rates: OrderedDict[str, scaler.ScaleOut] = OrderedDict()
+        """Of the functions that started workers last."""
         self._observer = listener
         self._clock = clock
         self._start_time = scaler.Average(START_S)
@@ -371,6 +376,9 @@ class Pool:
 
     def _start_one(self, group: groups.Group) -> None:
         """Start a worker, or refuse the call that waited longest."""
+        if not self._may_scale(group.key.function_name):
+            self._refuse(group, errors.TooManyRequests(NO_ROOM, "Rate Exceeded."))
+            return
         if not self._has_room(group.version):
             self._refuse(group, errors.TooManyRequests(NO_ROOM, "The host has no memory for another worker."))
             return
@@ -378,6 +386,20 @@ class Pool:
             self._start(group, self._init_timeout_s)
         except (errors.WorkerLost, OSError) as error:
             self._refuse(group, error if isinstance(error, errors.WorkerLost) else errors.WorkerLost(str(error)))
+
+    def _may_scale(self, function_name: str) -> bool:
+        """Return whether a call of a function may have a worker started, and count it."""
+        if not self._scale_out:
+            return True
+        now = self._loop.time()
+        rate = self._rates.get(function_name)
+        if rate is None:
+            rate = self._rates[function_name] = scaler.ScaleOut(self._scale_out, now)
+            if len(self._rates) > _RATES:
+                self._rates.popitem(last=False)
+        else:
+            self._rates.move_to_end(function_name)
+        return rate.take(now)
 
     def _has_room(self, version: model.Version) -> bool:
         """Return whether there is room for one more worker, perhaps because another was let go."""

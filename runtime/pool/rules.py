@@ -14,6 +14,8 @@ class Rules:
     """How long an idle worker is kept ..."""
     learn: bool = False
     """... and a function's last one, instead, for as long as ``keepalive.Learned`` says."""
+    scale_out: int = 0
+    """Workers that calls of one function may start within ten seconds."""
     isolation: str = "worker"
     """"invocation": each call gets a worker of its own, unless the function's tag says otherwise."""
     max_invocations: int = 0

@@ -41,6 +41,32 @@ def late_starts(*, waiting: int, overdue: int, starting: int, served: int) -> in
     return max(min(overdue - served, waiting - starting), 0)
 
 
+SCALE_OUT_S = 10.0
+
+
+class ScaleOut:
+    """Bounds the rate at which a function gets workers: ``size`` within ten seconds, refilled all the time.
+
+    docs.aws.amazon.com/lambda/latest/dg/lambda-concurrency.html, "Concurrency scaling rate": 1,000 on AWS.
+    """
+
+    __slots__ = ("_at", "_left", "_size")
+
+    def __init__(self, size: int, now: float) -> None:
+        self._size = size
+        self._left = float(size)
+        self._at = now
+
+    def take(self, now: float) -> bool:
+        """Take a place for a worker, if there is one; ``now`` is in seconds, and rises."""
+        self._left = min(self._size, self._left + (now - self._at) * self._size / SCALE_OUT_S)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
 class Average:
     """A mean that forgets: each new value weighs an eighth."""
 

@@ -557,3 +557,14 @@ async def test_an_error_over_the_limit_breaks_the_protocol(stage, monkeypatch):
         assert len(document) == length
         actor.say(wire.HandlerError(request.request_id, "E", document))
         assert (await call).error_type == kind
+
+
+async def test_a_function_that_scales_out_too_fast_is_throttled_and_others_are_not():
+    stage = scripted.Stage(scale_out=2)
+    calls = [stage.submit() for _ in range(3)]
+    assert len(stage.actors) == 2
+    with pytest.raises(errors.TooManyRequests, match="Rate Exceeded"):
+        await calls[0]
+    stage.submit(dataclasses.replace(scripted.VERSION, function_name="other"))
+    assert len(stage.actors) == 3
+    await stage.close()

@@ -66,3 +66,10 @@ def test_an_average_begins_with_its_first_sample_and_follows():
     assert mean.value == 8.0
     mean.add(16.0)
     assert mean.value == 9.0
+
+
+def test_a_function_scales_out_so_far_at_once_and_then_at_a_rate():
+    rate = scaler.ScaleOut(1000, 5.0)
+    assert [rate.take(5.0) for _ in range(1001)] == [True] * 1000 + [False]
+    assert [rate.take(5.25) for _ in range(26)] == [True] * 25 + [False]
+    assert sum(rate.take(60.0) for _ in range(2000)) == 1000
