@@ -182,6 +182,9 @@ class Copied:
             self._timer = self._loop.call_later(BIRTH_LIMIT_S, self._parent.distrust, "a copy was not born in time")
         self._held.group.kill()
 
+    def confined(self) -> None:
+        """Hear that its sandbox stands."""
+
     def initialised(self) -> None:
         """Hold it to its share of the CPU."""
         self._held.initialised()

@@ -36,6 +36,7 @@ class Forked:
         "kind",
         "missing",
         "number",
+        "on_made",
         "on_placed",
         "runtime",
     )
@@ -71,16 +72,31 @@ class Forked:
         """Killed; where its order was not placed yet, it never will be."""
         self.on_placed: Callable[[], None] | None = None
         """Called once: when the process exists, or will not."""
+        self.on_made: Callable[[], None] | None = None
+        """Called once: when its sandbox stands, or will not."""
         self.fds, self._child_fds = link.pipes()
+
+    def furnish(self) -> None:
+        """Get it a network and a /tmp, and then place its order."""
+        if self.doomed:
+            self.place()
+            return
+        try:
+            self._held.furnish(self.place)
+        except OSError as error:
+            self._not_placed(error)
 
     def place(self) -> None:
         """Place the order, now that all is there for it."""
         try:
             self._forks.place(self.runtime, self)
         except (errors.WorkerLost, OSError) as error:
-            self.placed()
-            # Later: whoever launched it does not have it yet.
-            asyncio.get_running_loop().call_soon(self.on_failed, "zygote", 0, str(error))
+            self._not_placed(error)
+
+    def _not_placed(self, error: Exception) -> None:
+        self.placed()
+        # Later: whoever launched it does not have it yet.
+        asyncio.get_running_loop().call_soon(self.on_failed, "zygote", 0, str(error))
 
     def adopt(self, version: model.Version, listener: process.Listener) -> None:
         """Make a blank a version's; raise WorkerLost or OSError where what it is to hold cannot be had."""
@@ -142,16 +158,19 @@ class Forked:
     def on_exit(self, status: int) -> None:
         """Pass its end on."""
         self._listener.process_exited(status)
+        self.confined()
 
     def on_failed(self, step: str, errno: int, reason: str) -> None:
         """Pass on that there is no process."""
         self._listener.process_failed(step, f"{reason} (errno {errno})" if errno else reason)
         self._say_placed()
+        self.confined()
 
     def on_lost(self) -> None:
         """Pass on that it went with its zygote: killed, as far as anyone can tell."""
         self._listener.process_exited(signal.SIGKILL)
         self._say_placed()
+        self.confined()
 
     def _say_placed(self) -> None:
         if self.on_placed is not None:
@@ -169,6 +188,12 @@ class Forked:
         self.doomed = True
         self._forks.kill(self.runtime, self.number)
         self._held.group.kill()
+
+    def confined(self) -> None:
+        """Tell that it is made, or never will be."""
+        if self.on_made is not None:
+            said, self.on_made = self.on_made, None
+            said()
 
     def initialised(self) -> None:
         """Hold it to its share of the CPU."""

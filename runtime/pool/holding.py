@@ -23,7 +23,7 @@ _LEAST_BYTES = 32 * 1024 * 1024
 STARTING_SHARE = 0.5
 """CPU share, in cores, that a worker has at least until it has started, and a blank while it is made. As on Lambda, a
 function is not held to its own share before. Nor would little do for a blank: what makes a worker takes locks that the
-whole machine shares (of mounts, of cgroups), and whoever holds one and waits for the processor keeps all others waiting.
+whole machine shares (of mounts, of cgroups); whoever holds one and waits for the processor keeps all others waiting.
 """
 
 SPARE_GROUPS = 16

@@ -16,6 +16,10 @@ from runtime.pool import keepalive, worker
 FREEZE_AFTER_S = 0.05
 """How long a worker idles before it is frozen: one that is called again at once is not worth two signals."""
 
+_FREEZES_A_TURN = 16
+_TURN_S = 0.001
+"""A freeze takes a tenth of a millisecond: of many, the event loop does some, and sees to others in between."""
+
 GRACE_S = 60.0
 """A gap shorter than this is none to a policy: a worker is kept for it, whatever the windows are."""
 
@@ -140,9 +144,16 @@ class Idle:
         """Freeze the workers that have idled since the last time; the others have their turn next."""
         self._freezing = None
         until = self._loop.time() - FREEZE_AFTER_S
+        left = _FREEZES_A_TURN
         for one in list(self._unfrozen):
             entry = self._since.get(one)
-            if entry is None or (entry[1] <= until and one.freeze()):
+            if entry is None:
                 self._unfrozen.discard(one)
+            elif entry[1] <= until:
+                if one.freeze():
+                    self._unfrozen.discard(one)
+                left -= 1
+                if not left:
+                    break
         if self._unfrozen:
-            self._freezing = self._loop.call_later(FREEZE_AFTER_S, self._freeze)
+            self._freezing = self._loop.call_later(FREEZE_AFTER_S if left else _TURN_S, self._freeze)

@@ -8,10 +8,23 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from runtime import model, observer, wire
-from runtime.pool import blanks, environment, forked, holding, memory_class, preloading, process, templates, zygotes
+from runtime.pool import (
+    blanks,
+    environment,
+    forked,
+    gate,
+    holding,
+    memory_class,
+    preloading,
+    process,
+    templates,
+    zygotes,
+)
 
 _INITIALIZATION = {model.StartKind.SNAPSHOT: "snap-start", model.StartKind.PROVISIONED: "provisioned-concurrency"}
 """AWS_LAMBDA_INITIALIZATION_TYPE: docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html."""
+_AT_ONCE = 8
+"""Workers that a zygote makes at the same time: their forks, their confinement and what they hold overlap."""
 _READING_AGE_S = 0.05
 """How long a reading of the host's free memory is believed."""
 
@@ -55,6 +68,7 @@ class Launcher:
         self._forks = forks
         self._holdings = holdings
         self.preloading = zygote_choice
+        self._gates: dict[str, gate.Gate] = {}
         self._numbers = itertools.count(1)
         self._room = True
         self._room_until = 0.0
@@ -74,7 +88,11 @@ class Launcher:
         blank = self.blanks.take(version, zygote, listener)
         if blank is not None:
             return blank
-        return self._order(zygote, self._holdings.take(version), listener, version)
+        started = self._order(zygote, self._holdings.take(version), listener, version)
+        entrance = self._gates.setdefault(zygote, gate.Gate(_AT_ONCE))
+        started.on_made = entrance.leave
+        entrance.enter(started.furnish)
+        return started
 
     def has_room(self, version: model.Version) -> bool:
         """Return whether there is memory for one more worker: a blank has it already."""
@@ -141,7 +159,9 @@ class Launcher:
 
     def _make_blank(self, kind: blanks.Kind, listener: process.Listener) -> forked.Forked:
         held = self._holdings.take_blank(kind.memory_mb, memory_class.TMP_MB)
-        return self._order(kind.zygote, held, listener, None)
+        blank = self._order(kind.zygote, held, listener, None)
+        blank.furnish()
+        return blank
 
     def _order_template(self, version: model.Version, listener: process.Listener, door_fd: int) -> forked.Forked:
         try:
@@ -149,7 +169,9 @@ class Launcher:
         except BaseException:
             os.close(door_fd)
             raise
-        return self._order(self.preloading.choose(version).zygote, held, listener, version, door_fd)
+        template = self._order(self.preloading.choose(version).zygote, held, listener, version, door_fd)
+        template.furnish()
+        return template
 
     def _order(
         self,
@@ -175,7 +197,6 @@ class Launcher:
             if door_fd is not None:
                 os.close(door_fd)
             raise
-        held.furnish(started.place)
         return started
 
     def _has_memory(self) -> bool:

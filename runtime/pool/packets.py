@@ -17,6 +17,9 @@ from runtime import wire
 QUEUE_LIMIT = 4096
 """Packets that wait for room in the socket before ``send`` refuses more."""
 
+_TURN = 16
+"""Packets that are handed over in one turn of the event loop: a thousand workers may end at the same time."""
+
 _ANCILLARY = socket.CMSG_SPACE(4 * 4)
 _CREDENTIALS = struct.Struct("iII")
 """struct ucred: pid, uid, gid."""
@@ -53,7 +56,7 @@ class PacketSocket:
         self._queue: collections.deque[tuple[bytes, list[int]]] = collections.deque()
         self.closed = False
         end.setblocking(False)
-        loop.add_reader(end, self.read)
+        loop.add_reader(end, self._readable)
 
     @property
     def waiting(self) -> int:
@@ -75,7 +78,14 @@ class PacketSocket:
 
     def read(self) -> None:
         """Hand over the packets that are there."""
-        for _ in range(self._most):
+        self._receive(self._most)
+
+    def _readable(self) -> None:
+        """Hand over some packets; the loop calls again where there are more, and sees to others in between."""
+        self._receive(min(_TURN, self._most))
+
+    def _receive(self, most: int) -> None:
+        for _ in range(most):
             if self.closed:
                 return
             try:

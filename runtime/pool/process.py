@@ -40,6 +40,9 @@ class Process(Protocol):
     def kill(self) -> None:
         """Kill it and everything it started; harmless when it is gone."""
 
+    def confined(self) -> None:
+        """Hear that its sandbox stands."""
+
     def initialised(self) -> None:
         """Hold it to its share of the CPU, now that it serves."""
 

@@ -299,6 +299,7 @@ class Worker:
         self._sealed = True
         self._confined = self._around.clock()
         self._process.missing.update(confined.missing)
+        self._process.confined()
         self._journal.initialising(restored=self._process.kind is model.StartKind.SNAPSHOT)
 
     def _ready(self, import_s: float) -> None:

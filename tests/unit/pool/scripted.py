@@ -54,6 +54,9 @@ class Actor:
         self.frozen = not self.evades
         return self.frozen
 
+    def confined(self):
+        """Have nobody who waits for that."""
+
     def initialised(self):
         """Have no share to be held to."""
 

@@ -266,3 +266,12 @@ def test_lanes_are_kept_across_generations_and_bounded(monkeypatch):
     assert lanes.of(dataclasses.replace(version, version="1").key) is not lane
     lanes.of(dataclasses.replace(version, version="2").key)
     assert lanes.of(version.key) is not lane
+
+
+def test_of_many_workers_it_freezes_some_in_a_turn_of_the_loop_and_all_in_the_end(stage):
+    group, many = stage.group(), [Worker() for _ in range(50)]
+    stage.rest(group, *many)
+    stage.loop.run_until(idle.FREEZE_AFTER_S)
+    assert 0 < sum(one.frozen for one in many) < 50
+    stage.loop.run_until(2 * idle.FREEZE_AFTER_S)
+    assert all(one.frozen for one in many)

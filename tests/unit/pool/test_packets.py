@@ -129,3 +129,14 @@ async def test_no_descriptor_leaks_where_none_is_left(end, monkeypatch):
     monkeypatch.setattr(packets.os, "dup", dup)
     with pytest.raises(OSError, match="Too many"):
         end.channel.send(b"x", [0, 0, 0])
+
+
+async def test_of_many_packets_it_hands_over_some_in_a_turn_of_the_loop_and_all_in_the_end(end):
+    turns = []
+    for number in range(40):
+        end.theirs.send(b"%d" % number)
+    while len(end.packets) < 40:
+        await end.hear()
+        turns.append(len(end.packets))
+    assert end.packets == [b"%d" % number for number in range(40)]
+    assert turns[0] < 40
