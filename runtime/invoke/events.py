@@ -280,8 +280,8 @@ class Events:
 
     def _adapt(self) -> None:
         self._tick = None
-        waiting = self._lanes
-        self._pace.tick(
-            starved=waiting.starved, running=waiting.running, ended=waiting.ended, idle=self._processors.idle()
-        )
+        waiting, served = self._lanes, self.runner.dispatcher
+        # Where the disk is what holds events up, the processors idle too, and more workers would only make it worse.
+        starved, served.held_up = waiting.starved and not served.held_up, False
+        self._pace.tick(starved=starved, running=waiting.running, ended=waiting.ended, idle=self._processors.idle())
         self._pump()

@@ -68,6 +68,8 @@ class Dispatcher:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._unwritten = 0
+        self.held_up = False
+        """Whether anything was left waiting because the disk is behind; for others to reset."""
         self._pumping = False
         self._stopped = False
 
@@ -87,6 +89,7 @@ class Dispatcher:
             self.lanes.wake(now)
             for _ in range(_TURN):
                 if self._unwritten >= UNWRITTEN:
+                    self.held_up = True
                     break
                 lane = self.lanes.next(now, room=self.lanes.running < self._runner.width())
                 if lane is None:

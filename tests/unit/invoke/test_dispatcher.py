@@ -156,6 +156,7 @@ def test_nothing_is_begun_while_the_ends_of_many_are_not_on_disk():
     # Those that ran when it was too many could still finish.
     assert dispatcher.UNWRITTEN <= len(world.done) <= dispatcher.UNWRITTEN + 100
     begun = len(world.started)
+    assert world.dispatcher.held_up
     world.settle()
     assert len(world.started) > begun
 

@@ -351,3 +351,19 @@ async def test_a_backlog_that_was_left_gets_as_many_workers_as_a_new_one(tmp_pat
         # Nothing is sent any more, and nothing ends.
         await rig.until(lambda: len(rig.calls.held) == 20)
         await rig.let_go()
+
+
+async def test_a_disk_that_is_behind_gets_no_more_workers(tmp_path):
+    async with running(tmp_path) as rig:
+        rig.events._processors.idle = lambda: 1.0  # they wait for the disk
+        rig.function("f", lambda _: None)
+        for _ in range(20):
+            await rig.accept()
+        await rig.until(lambda: len(rig.calls.held) == rig.events._pace.width)
+        few = rig.events._pace.width
+        rig.events.runner.dispatcher.held_up = True
+        rig.events._adapt()
+        assert rig.events._pace.width == few
+        rig.events._adapt()
+        assert rig.events._pace.width > few
+        await rig.let_go()
