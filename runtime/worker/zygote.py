@@ -134,9 +134,8 @@ def _enter_root(sdk: str, resolv_conf: str) -> int:
 
 def _home(mode: str) -> str:
     """Return a worker's home folder as os.path.expanduser sees it: "~" where its uid has none."""
-    if mode == "user":
-        return "/tmp"  # root._USERS
-    return "~" if os.geteuid() == 0 else os.path.expanduser("~")  # noqa: PTH111 - no Path in a worker
+    # Bare, it may not read the file of the host that would tell (Landlock).
+    return "/tmp" if mode == "user" else "~"  # root._USERS
 
 
 def _setting(mode: str, sdk: str, host_view: int) -> Setting:
