@@ -32,6 +32,8 @@ class Parent(Protocol):
 
     pid: int
     """Of the template's first process."""
+    filters: int
+    """Of system calls, that it has."""
 
     def order(self, order: wire.Spawn, fds: list[int]) -> None:
         """Pass an order on; raise OSError where that cannot be."""
@@ -158,7 +160,7 @@ class Copied:
         pid = holding.pid_of(self._pidfd)
         try:
             # A worker's, on top of those that it was born with.
-            filters = 0 if "seccomp" in self._skip else int(_status(self._parent.pid).get(_FILTERS, 0)) + 1
+            filters = 0 if "seccomp" in self._skip else self._parent.filters + 1
             for one in _family(pid):
                 flaw = _flaw(one, filters)
                 if flaw:
@@ -264,6 +266,11 @@ def _flaw(pid: int, filters: int) -> str:
     if status["NoNewPrivs"] != "1" or int(status.get(_FILTERS, filters)) < filters:
         return "a copy did not seal itself"
     return ""
+
+
+def filters_of(pid: int) -> int:
+    """Return how many filters of system calls a process has; 0 where the kernel does not tell. Raises OSError."""
+    return int(_status(pid).get(_FILTERS, 0))
 
 
 def _status(pid: int) -> dict[str, str]:

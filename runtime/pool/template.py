@@ -59,6 +59,7 @@ class Template:
         self.used = self._loop.time()
         """When a copy was ordered last."""
         self.pid = 0
+        self.filters = 0
         self.bytes = 0
         """Memory that it uses itself, and that its copies share."""
         self.failed = False
@@ -160,6 +161,7 @@ class Template:
             case wire.Snapped() if not message.unsafe:
                 self.state = State.READY
                 self._timer.cancel()
+                self.filters = _filters_of(self.pid)
                 self.bytes = self._process.memory_used()
                 self._seen = self._process.cpu_s(), 0
                 self._on_ready(self, max(0.0, message.import_us * 1e-6))
@@ -229,3 +231,10 @@ class Template:
             copy.orphaned()
         self._process.release()
         self._on_end(self, self._reason or reason)
+
+
+def _filters_of(pid: int) -> int:
+    try:
+        return copied.filters_of(pid)
+    except OSError:
+        return 0  # it is gone

@@ -339,3 +339,53 @@ def test_what_a_killed_supervisor_left_is_collected_at_the_next_start(backend, c
 
 def state(pid):
     return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+HOLD = "print('in', flush=True)\ntime.sleep(600)\n"
+MOVE = """
+b = bytearray(20 << 20)
+for i in range(0, len(b), 4096): b[i] = 1
+for fd in os.environ["OTHER"].split(","): os.write(int(fd), b"0")
+print('moved', flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_group_knows_who_is_in_it(backend):
+    group = backend.acquire(limits())
+    with member(group, HOLD) as process:
+        process.stdout.readline()
+        pid = next(pid for pid in cgroups.stock.members(group._paths[0]))
+        assert group.holds(pid)
+        assert not group.holds(os.getpid())
+    backend.release(group)
+
+
+def test_whoever_stays_in_a_group_that_others_can_join_is_killed(backend):
+    group, told = backend.acquire(limits()), []
+    with member(group, HOLD) as process:
+        process.stdout.readline()
+        backend.release(group, spent=told.append)
+        until(lambda: backend.recycle(0) == 0)
+        process.wait(DEADLINE_S)
+    assert told == [], "it was dying, as it should"
+    assert not any(path.exists() for path in group._paths)
+
+
+def test_memory_that_is_left_in_a_group_that_others_can_join_is_told(backend):
+    group, other, told = backend.acquire(limits()), backend.acquire(limits()), []
+    names = ",".join(map(str, other.join_fds))
+    fds = (*group.join_fds, *other.join_fds)
+    program = [sys.executable, "-I", "-S", "-c", FORK + MOVE, ",".join(map(str, group.join_fds))]
+    with subprocess.Popen(program, pass_fds=fds, stdout=subprocess.PIPE, env={"OTHER": names}) as process:
+        assert process.stdout.readline() == b"moved\n"
+        backend.release(group, spent=told.append)
+        until(lambda: backend.recycle(0) and told)
+        assert told == ["it holds on to the cgroup of a copy that is gone"]
+        for path in other._paths:
+            for pid in cgroups.stock.members(path):
+                os.kill(pid, signal.SIGKILL)
+        process.wait(DEADLINE_S)
+    backend.release(other)
+    until(lambda: backend.recycle(0) == 0)
+    assert not any(path.exists() for path in group._paths)

@@ -135,8 +135,11 @@ class Group:
 
     def holds(self, pid: int) -> bool:
         """Return whether a process is in it, with every thread, in every hierarchy."""
-        threads = {name.encode() for name in os.listdir(f"/proc/{pid}/task")}  # noqa: PTH208 - a Path each is waste
-        return all(threads <= set(stock.read(f"{path}/tasks").split()) for path in self._paths)
+        place = b"/%s/%s\n" % (self._paths[0].parent.name.encode(), self.name.encode())
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - a Path each is waste
+        return all(
+            stock.read(f"/proc/{pid}/task/{thread}/cgroup").count(place) == len(self._paths) for thread in threads
+        )
 
     def kill(self) -> bool:
         """Return False: SIGKILL by pidfd is all there is, and a stopped process dies of it."""

@@ -140,3 +140,33 @@ async def test_of_many_packets_it_hands_over_some_in_a_turn_of_the_loop_and_all_
         turns.append(len(end.packets))
     assert end.packets == [b"%d" % number for number in range(40)]
     assert turns[0] < 40
+
+
+async def test_a_flood_at_a_door_is_read_a_few_packets_a_turn():
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    theirs.setblocking(False)
+    heard = []
+    loop = asyncio.get_running_loop()
+
+    def hear(_packet, sender):
+        heard.append(sender)
+        theirs.send(b"one more")  # who floods is never done
+
+    door = packets.Door(loop, ours, hear, heard.append)
+    with theirs:
+        theirs.send(b"first")
+        door.read()
+        assert heard == [os.getpid()] * packets.Door._most
+        door.close()
+
+
+async def test_a_door_takes_no_descriptors():
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    before = len(os.listdir("/proc/self/fd"))
+    heard, ends = [], []
+    door = packets.Door(asyncio.get_running_loop(), ours, lambda *one: heard.append(one), ends.append)
+    with theirs:
+        socket.send_fds(theirs, [b"take these"], [0, 1])
+        door.read()
+    assert (heard, ends) == ([], ["it sent too large a packet"])
+    assert len(os.listdir("/proc/self/fd")) == before - 2
