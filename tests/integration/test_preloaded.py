@@ -137,7 +137,10 @@ async def test_a_part_of_it_can_be_imported_alone(rigs, name):
         ({"urllib3.py": "own = 1"}, "urllib3"),
         ({"six.py": "own = 1", "nothing.txt": ""}, "six"),
         ({"queue.py": "own = 1"}, "queue"),
-        ({"awscrt/__init__.py": "__version__ = '9.9.9'", "awscrt/auth.py": "", "awscrt/crypto.py": "EC = 1"}, "botocore.compat"),
+        (
+            {"awscrt/__init__.py": "__version__ = '9.9.9'", "awscrt/auth.py": "", "awscrt/crypto.py": "EC = 1"},
+            "botocore.compat",
+        ),
         ({"certifi.py": "where = lambda: '/own'"}, "botocore.httpsession"),
     ],
 )

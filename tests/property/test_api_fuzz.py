@@ -166,7 +166,9 @@ def test_every_request_is_answered(sequence):
 
 async def answer(folder, sequence):
     book = registry.Registry(store.MemoryStore(), code.CodeStore(folder, no_unpacking), names.Site())
-    api = control.Api(book, context.Options(interpreters=["python3.11"], provisioned=lambda *_: model.Allocation(ready=1)))
+    api = control.Api(
+        book, context.Options(interpreters=["python3.11"], provisioned=lambda *_: model.Allocation(ready=1))
+    )
     await prepare(api)
     for request in sequence:
         async with asyncio.timeout(20):
