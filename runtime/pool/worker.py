@@ -25,6 +25,9 @@ _log = logging.getLogger(__name__)
 EXIT_GRACE = 0.1
 """Seconds between the end of the response pipe and the kill of a worker that may only have closed it."""
 
+START_LIMIT = 60.0
+"""Seconds until its sandbox must stand, of which it may spend most in a queue: a thousand may be asked for at once."""
+
 PAYLOAD_LIMIT = wire.PAYLOAD_LIMIT
 CONTENT_TYPES = ("application/json", "application/unknown")
 """What AWS's Python runtime gives as the content type of a response; it becomes a header."""
@@ -147,7 +150,7 @@ class Worker:
         self._link = link.Link(around.loop, self._process.fds, self._heard, self._journal.output, self._broken)
         # Read when the sandbox stands: then it need not ask us.
         self._link.send(around.launcher.assign(version, self._journal.stream, self.kind))
-        self._timer: asyncio.TimerHandle | None = around.loop.call_later(init_limit_s, self._init_expired)
+        self._timer: asyncio.TimerHandle | None = around.loop.call_later(START_LIMIT, self._start_expired)
         self._deadline = math.inf
         """Of its call, in the loop's time."""
         around.observer.worker_moved(version, "", self.slot.state.value)
@@ -297,6 +300,8 @@ class Worker:
             self._refused("snapshot", flaw)
             return
         self._sealed = True
+        self._stop_timer()
+        self._timer = self._around.loop.call_later(self.init_limit_s, self._init_expired)
         self._confined = self._around.clock()
         self._process.missing.update(confined.missing)
         self._process.confined()
@@ -376,6 +381,9 @@ class Worker:
         self._unstarted(faults.Failure(error=error), "start")
 
     # Deadlines
+
+    def _start_expired(self) -> None:
+        self._refused("start", f"its sandbox did not stand within {START_LIMIT:.0f} seconds")
 
     def _init_expired(self) -> None:
         self._unstarted(

@@ -159,12 +159,22 @@ async def test_the_deadline_is_the_supervisors(stage):
     assert stage.listener.failures == ["timeout"]
 
 
+async def test_a_sandbox_that_does_not_stand_is_not_waited_for_for_ever(stage, monkeypatch):
+    monkeypatch.setattr(worker, "START_LIMIT", 0.01)
+    with pytest.raises(errors.WorkerLost, match="its sandbox did not stand"):
+        await stage.submit()
+    assert stage.actors[0].killed
+    stage.actors[0].exit(9)
+
+
 async def test_init_that_takes_too_long_is_run_once_more_within_the_functions_timeout():
     stage = scripted.Stage(init_timeout_s=0.01)
     call = stage.submit(version=dataclasses.replace(scripted.VERSION, timeout_s=0.02))
+    stage.actors[0].say(wire.Confined({}))
     await scripted.until(lambda: len(stage.actors) == 2)
     assert stage.actors[0].killed
     assert not call.done()
+    stage.actors[1].say(wire.Confined({}))
     outcome = await call
     assert outcome.error_type == "Sandbox.Timedout"
     assert len(stage.actors) == 2
