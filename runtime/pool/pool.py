@@ -19,7 +19,6 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -27,14 +26,7 @@ from runtime import errors, model, observer
 from runtime.pool import call as calls
 from runtime.pool import fault as faults
 from runtime.pool import group as groups
-from runtime.pool import idle, keepalive, process, provisioned, rules, scaler, slot, worker
-
-NO_ROOM = "ConcurrentInvocationLimitExceeded"
-_RATES = 10_000
-STARTS_A_TURN = 4
-"""Workers that are ordered in one turn of the event loop: an order takes it half a millisecond."""
-START_S = 0.01
-"""How long a start is taken to last before one was measured."""
+from runtime.pool import idle, keepalive, process, provisioned, rules, slot, starting, worker
 
 
 class Pool:
@@ -54,12 +46,8 @@ class Pool:
         self._launcher = launcher
         self._init_timeout_s = rules.init_timeout_s
         self._isolation = rules.isolation
-        self._scale_out = rules.scale_out
-        self._rates: OrderedDict[str, scaler.ScaleOut] = OrderedDict()
-        """Of the functions that started workers last."""
         self._observer = listener
         self._clock = clock
-        self._start_time = scaler.Average(START_S)
         self._around = worker.Surroundings(
             loop=self._loop,
             launcher=launcher,
@@ -77,9 +65,7 @@ class Pool:
         grace_s = idle.GRACE_S if rules.learn else min(idle.GRACE_S, ttl_s)
         self._idle = idle.Idle(ttl_s=ttl_s, grace_s=grace_s, prewarm=self._prewarm)
         self.provisioned = provisioned.Provisioned(self._loop, self)
-        self._turn_left = STARTS_A_TURN
-        self._put_off: dict[model.WorkerKey, tuple[groups.Group, int]] = {}
-        """Groups whose starts wait for the next turn, and how many."""
+        self._starts = starting.Starts(self._loop, self, clock, scale_out=rules.scale_out)
         self._alive = 0
         self._quiet: asyncio.Future[None] | None = None
         self._empty: asyncio.Future[None] | None = None
@@ -100,7 +86,7 @@ class Pool:
             return
         group.waiting.append(call)
         self._idle.undue(group.key)
-        self._start_for_waiting(group)
+        self._starts.for_waiting(group)
 
     def retire(self, function_name: str, *, keep: Callable[[model.WorkerKey], bool]) -> None:
         """Let go of the workers of a function whose key ``keep`` refuses.
@@ -120,7 +106,7 @@ class Pool:
                 for unborn in [one for one in group.workers if one.slot.state is slot.State.STARTING]:
                     group.starting -= not unborn.provisioned
                     unborn.drain()
-            self._drop_if_empty(group)
+            self.drop_if_empty(group)
 
     def provide(self, function_name: str, wanted: Mapping[model.WorkerKey, provisioned.Wanted]) -> None:
         """Hold workers of these versions of a function ready, and none of its other ones."""
@@ -177,7 +163,7 @@ class Pool:
         """Give a new worker the call that waited longest, or keep it as a spare."""
         group = self._groups[ready.key]
         group.starting -= not ready.provisioned
-        self._start_time.add(ready.phases.start)
+        self._starts.time.add(ready.phases.start)
         group.lane.start_time.add(ready.phases.start)
         self._observer.worker_started(ready.version, ready.kind, ready.phases)
         self._launcher.started(ready.version, ready.kind, ready.phases)
@@ -194,7 +180,7 @@ class Pool:
         if free.slot.state is slot.State.IDLE:
             self._use(group, free)
         elif group.waiting:
-            self._start_for_waiting(group)
+            self._starts.for_waiting(group)
         self._note_quiet()
 
     def worker_unstarted(self, failed: worker.Worker, failure: faults.Failure) -> None:
@@ -213,19 +199,19 @@ class Pool:
         if failed.kind is model.StartKind.SNAPSHOT and failure.error is not None:
             # The caller is not to notice: the calls that wait get a worker that was not copied.
             self._launcher.distrust(failed.version, failure.error.message)
-            self._start_for_waiting(group)
+            self._starts.for_waiting(group)
             return
         call = group.next_call()
         if call is not None:
             failed.settle(call, failure)
-        self._start_for_waiting(group)
+        self._starts.for_waiting(group)
         self._note_quiet()
 
     def worker_failed(self, failed: worker.Worker) -> None:
         """Note that a call ended together with its worker: those who wait cannot hope for it."""
         group = self._groups[failed.key]
         self._ended(group)
-        self._start_for_waiting(group)
+        self._starts.for_waiting(group)
 
     def worker_lost(self, lost: worker.Worker) -> None:
         """Never give an idle worker that was killed, or died, to anyone."""
@@ -239,7 +225,7 @@ class Pool:
         self.worker_lost(dead)
         if dead.provisioned:
             self.provisioned.dead(dead)
-        self._drop_if_empty(group)
+        self.drop_if_empty(group)
         self._note_quiet()
         if not self._alive and self._empty is not None and not self._empty.done():
             self._empty.set_result(None)
@@ -248,18 +234,43 @@ class Pool:
 
     def start_provisioned(self, version: model.Version, init_limit_s: float) -> worker.Worker | None:
         """Start a worker that is held ready; see ``provisioned.Starter``."""
-        if not self._has_room(version):
+        if not self.has_room(version):
             return None
         group = self._group(version.key, version)
         try:
             return self._start(group, init_limit_s, provisioned=True)
         finally:
-            self._drop_if_empty(group)
+            self.drop_if_empty(group)
 
     def let_go(self, one: worker.Worker) -> None:
         """Let a worker finish what it serves, and die."""
         self._idle.forget(one)
         one.drain()
+
+    # starting.Owner
+
+    def holds(self, group: groups.Group) -> bool:
+        """Return whether a group is still the one of its key."""
+        return self._groups.get(group.key) is group
+
+    def has_room(self, version: model.Version) -> bool:
+        """Return whether there is room for one more worker, perhaps because another was let go."""
+        return self._launcher.has_room(version) or self._idle.evict() or self._launcher.make_room()
+
+    def start_for_call(self, group: groups.Group) -> None:
+        """Start a worker; raise WorkerLost or OSError where that cannot be."""
+        self._start(group, self._init_timeout_s)
+
+    def drop_if_empty(self, group: groups.Group) -> None:
+        """Forget a group without workers and calls."""
+        if not group.workers and not group.waiting and self.holds(group):
+            del self._groups[group.key]
+            if group.patience is not None:
+                group.patience.cancel()
+            keys = self._functions[group.key.function_name]
+            keys.discard(group.key)
+            if not keys:
+                del self._functions[group.key.function_name]
 
     # How
 
@@ -286,7 +297,7 @@ class Pool:
 
     def _hold_ready(self, group: groups.Group) -> None:
         """Start workers for the next calls of a version that isolates them: as many as run now."""
-        if group.retired or self._groups.get(group.key) is not group:
+        if group.retired or not self.holds(group):
             return
         missing = group.busy - len(group.idle) - group.starting + len(group.waiting)
         for _ in range(max(missing, 0)):
@@ -310,17 +321,7 @@ class Pool:
         if not group.workers and self._launcher.has_room(group.version):
             with contextlib.suppress(errors.WorkerLost, OSError):  # the call itself will hear why
                 self._start(group, self._init_timeout_s)
-        self._drop_if_empty(group)
-
-    def _drop_if_empty(self, group: groups.Group) -> None:
-        if not group.workers and not group.waiting and self._groups.get(group.key) is group:
-            del self._groups[group.key]
-            if group.patience is not None:
-                group.patience.cancel()
-            keys = self._functions[group.key.function_name]
-            keys.discard(group.key)
-            if not keys:
-                del self._functions[group.key.function_name]
+        self.drop_if_empty(group)
 
     def _use(self, group: groups.Group, free: worker.Worker) -> None:
         call = group.next_call()
@@ -344,87 +345,6 @@ class Pool:
         if group.retired:
             one.drain()
 
-    def _start_for_waiting(self, group: groups.Group) -> None:
-        start_s = self._start_time.value or START_S
-        count = scaler.starts(
-            waiting=len(group.waiting),
-            starting=group.starting,
-            busy=0 if group.isolated else group.busy,
-            service_s=group.service.value,
-            gap_s=group.gap.value,
-            start_s=start_s,
-        )
-        self._start_some(group, count, start_s)
-
-    def _next_turn(self) -> None:
-        """Start the workers that were put off, so that the event loop sees to others in between."""
-        self._turn_left = STARTS_A_TURN
-        put_off, self._put_off = self._put_off, {}
-        for group, count in put_off.values():
-            if self._groups.get(group.key) is group:
-                missing = len(group.waiting) - group.starting
-                self._start_some(group, max(min(count, missing), 0), self._start_time.value or START_S)
-
-    def _patience_ended(self, group: groups.Group) -> None:
-        """Start workers for the calls that waited as long as a start takes, and were not served."""
-        group.patience = None
-        if self._groups.get(group.key) is not group:
-            return
-        start_s = self._start_time.value or START_S
-        overdue = self._clock() - start_s
-        count = scaler.late_starts(
-            waiting=len(group.waiting),
-            overdue=sum(1 for _ in itertools.takewhile(lambda call: call.arrived <= overdue, group.waiting)),
-            starting=group.starting,
-            served=group.served - group.served_before,
-        )
-        self._start_some(group, count, start_s)
-
-    def _start_some(self, group: groups.Group, count: int, start_s: float) -> None:
-        if count and self._turn_left == STARTS_A_TURN:
-            self._loop.call_soon(self._next_turn)
-        now = min(count, self._turn_left)
-        self._turn_left -= now
-        for _ in range(now):
-            self._start_one(group)
-        if now < count:
-            self._put_off[group.key] = (group, count - now)
-        if group.patience is None and len(group.waiting) > group.starting:
-            group.served_before = group.served
-            group.patience = self._loop.call_later(start_s, self._patience_ended, group)
-        self._drop_if_empty(group)
-
-    def _start_one(self, group: groups.Group) -> None:
-        """Start a worker, or refuse the call that waited longest."""
-        if not self._may_scale(group.key.function_name):
-            self._refuse(group, errors.TooManyRequests(NO_ROOM, "Rate Exceeded."))
-            return
-        if not self._has_room(group.version):
-            self._refuse(group, errors.TooManyRequests(NO_ROOM, "The host has no memory for another worker."))
-            return
-        try:
-            self._start(group, self._init_timeout_s)
-        except (errors.WorkerLost, OSError) as error:
-            self._refuse(group, error if isinstance(error, errors.WorkerLost) else errors.WorkerLost(str(error)))
-
-    def _may_scale(self, function_name: str) -> bool:
-        """Return whether a call of a function may have a worker started, and count it."""
-        if not self._scale_out:
-            return True
-        now = self._loop.time()
-        rate = self._rates.get(function_name)
-        if rate is None:
-            rate = self._rates[function_name] = scaler.ScaleOut(self._scale_out, now)
-            if len(self._rates) > _RATES:
-                self._rates.popitem(last=False)
-        else:
-            self._rates.move_to_end(function_name)
-        return rate.take(now)
-
-    def _has_room(self, version: model.Version) -> bool:
-        """Return whether there is room for one more worker, perhaps because another was let go."""
-        return self._launcher.has_room(version) or self._idle.evict() or self._launcher.make_room()
-
     def _start(self, group: groups.Group, init_limit_s: float, *, provisioned: bool = False) -> worker.Worker:
         number = next(self._ids)
         started = worker.Worker(self._around, number, group.key, group.version, init_limit_s, provisioned=provisioned)
@@ -432,11 +352,6 @@ class Pool:
         group.starting += not provisioned
         self._alive += 1
         return started
-
-    def _refuse(self, group: groups.Group, error: errors.HotforkError) -> None:
-        call = group.next_call()
-        if call is not None:
-            call.on_refused(error)
 
     def _running_calls(self) -> bool:
         return any(
