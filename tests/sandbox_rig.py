@@ -15,6 +15,7 @@ import textwrap
 from pathlib import Path
 
 import msgpack
+import psutil
 import pytest
 import simplejson
 
@@ -179,6 +180,12 @@ async def readable(fd):
         loop.remove_reader(fd)
 
 
+def tasks():
+    """Return how many processes and threads the user has: without a user namespace, RLIMIT_NPROC counts them all."""
+    mine = [one for one in psutil.process_iter(["uids", "num_threads"]) if one.info["uids"].real == os.getuid()]
+    return sum(one.info["num_threads"] for one in mine)
+
+
 def pid_of(pidfd):
     info = Path(f"/proc/self/fdinfo/{pidfd}").read_text()
     return int(info.partition("Pid:")[2].split()[0])
@@ -258,6 +265,7 @@ class Rig:
         skip = {"cgroup": "no cgroup in this test"}
         if changes.pop("bare_of_cgroup", False) or changes.keys() & {"cgroup_fds", "cgroup_folder_fd"}:
             skip = {}
+        shared = self.mode == "bare" and not ROOT  # workers are of our own uid
         defaults = {
             "slot": worker.slot,
             "uid": UID,
@@ -265,7 +273,7 @@ class Rig:
             "hostname": "sandbox",
             "code": str(self.code),
             "tmp": str(self.tmp),
-            "limits": LIMITS,
+            "limits": {**LIMITS, "NPROC": LIMITS["NPROC"] + (tasks() if shared else 0)},
         }
         order = spawner.Order(
             request_fd=request,
