@@ -44,5 +44,6 @@ class MemoryWatch:
     def _run(self) -> None:
         while not self._stop.wait(INTERVAL_S):
             for pid, (group, kill) in list(self._watched.items()):
-                if group.watch.see(soft.measure(pid)) and pid in self._watched:
+                # Copies descend from their template, and are looked at by themselves.
+                if group.watch.see(soft.measure(pid, self._watched)) and pid in self._watched:
                     self._loop.call_soon_threadsafe(kill)

@@ -13,7 +13,7 @@ import contextlib
 import itertools
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 
 import psutil
 
@@ -28,21 +28,21 @@ def address_space(memory_bytes: int) -> int:
     return _ADDRESS_SPACE_FACTOR * memory_bytes + _ADDRESS_SPACE_SLACK
 
 
-def family(pid: int) -> list[int]:
-    """Return a process and its descendants, as far as they live."""
+def family(pid: int, besides: Container[int] = ()) -> list[int]:
+    """Return a process and its descendants, as far as they live, but for some and what descends from them."""
     found = [pid]
     for one in found:
         try:
             with open(f"/proc/{one}/task/{one}/children") as file:  # noqa: PTH123 - often, and a Path each is waste
-                found += map(int, file.read().split())
+                found += [child for child in map(int, file.read().split()) if child not in besides]
         except OSError:
             continue
     return found
 
 
-def measure(pid: int) -> int:
-    """Return the memory of a process and its descendants in bytes; 0 if it is gone."""
-    return sum(measure_one(one) for one in family(pid))
+def measure(pid: int, besides: Container[int] = ()) -> int:
+    """Return the memory of a process and its ``family`` in bytes; 0 if it is gone."""
+    return sum(measure_one(one) for one in family(pid, besides))
 
 
 def measure_one(pid: int) -> int:

@@ -1,6 +1,7 @@
 import mmap
 import os
 import signal
+import subprocess
 
 import psutil
 
@@ -33,6 +34,15 @@ def test_a_group_reports_what_its_watch_saw():
 def test_memory_of_a_process_is_measured_and_of_a_dead_one_is_zero():
     assert soft.measure(os.getpid()) > 1 << 20
     assert soft.measure(2**22 + 1) == 0
+
+
+def test_who_is_looked_at_by_themselves_are_not_counted_for_whom_they_descend_from():
+    with subprocess.Popen(["/bin/sleep", "60"]) as child:
+        try:
+            assert child.pid in soft.family(os.getpid())
+            assert child.pid not in soft.family(os.getpid(), {child.pid})
+        finally:
+            child.kill()
 
 
 def test_the_backstop_is_far_above_the_limit():
