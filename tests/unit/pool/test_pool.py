@@ -33,7 +33,9 @@ async def test_a_call_starts_a_worker_and_the_next_one_finds_it_warm(stage):
 
 async def test_a_burst_starts_one_worker_a_call(stage):
     calls = [stage.submit() for _ in range(9)]
-    assert len(stage.actors) == starting.STARTS_A_TURN  # the others have their turn when the event loop has seen to others
+    assert (
+        len(stage.actors) == starting.STARTS_A_TURN
+    )  # the others have their turn when the event loop has seen to others
     await scripted.until(lambda: len(stage.actors) == 9)
     for actor in stage.actors:
         await stage.ready(actor)
