@@ -27,7 +27,7 @@ class Dev:
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, **env}
         )
-        self.reader = threading.Thread(target=self._read)
+        self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
     def _read(self):
@@ -39,7 +39,10 @@ class Dev:
 
     def stop(self, number=signal.SIGINT):
         self.process.send_signal(number)
-        status = self.process.wait(60)
+        try:
+            status = self.process.wait(60)
+        finally:
+            self.process.kill()
         self.reader.join()
         self.process.stdout.close()
         return status
