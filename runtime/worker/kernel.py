@@ -11,7 +11,7 @@ import os
 import platform
 import resource
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -341,3 +341,15 @@ def landlock_allow(ruleset: int, rights: int, fd: int) -> None:
 def landlock_restrict(ruleset: int) -> None:
     """Confine this process by a ruleset."""
     _call("landlock_restrict_self", ruleset, 0)
+
+
+def ended() -> Iterator[tuple[int, int]]:
+    """Collect the children that ended, and yield pid and status of each; never waits."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return
+        yield pid, status

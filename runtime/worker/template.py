@@ -135,13 +135,7 @@ class _Template:
                     os._exit(0)
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if not pid:
-                return
+        for pid, status in kernel.ended():
             number = self.copies.pop(pid, None)
             if number is not None:
                 self._say(wire.Exited(number, status))

@@ -211,13 +211,7 @@ class Zygote:
             os.close(pidfd)
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if not pid:
-                return
+        for pid, status in kernel.ended():
             slot = self.workers.pop(pid, None)
             if slot is not None:
                 self._say(wire.Exited(slot, status))
