@@ -283,5 +283,11 @@ class Events:
         waiting, served = self._lanes, self.runner.dispatcher
         # Where the disk is what holds events up, the processors idle too, and more workers would only make it worse.
         starved, served.held_up = waiting.starved and not served.held_up, False
-        self._pace.tick(starved=starved, running=waiting.running, ended=waiting.ended, idle=self._processors.idle())
+        self._pace.tick(
+            starved=starved,
+            running=waiting.running,
+            ended=waiting.ended,
+            depth=waiting.depth,
+            idle=self._processors.idle(),
+        )
         self._pump()

@@ -5,6 +5,9 @@ how busy the processors are. So a backlog begins with a worker for each processo
 a second as long as processors idle. Without a backlog the number falls back to what is in use. More workers than that
 would drain no backlog faster, and would leave those who send events less of the processors.
 
+Where the processors are busy and more events come in than end, those who send them go first: they wait for an answer,
+and nobody waits for the events, which are safe. So one event runs at a time until the flood is over.
+
 Processors that others keep busy must not hold up events that only wait: where none of those that run has ended for a
 second, there is one more a second all the same.
 """
@@ -29,14 +32,19 @@ class Pace:
         self.width = self._least
         self._stuck = 0
         self._ended = 0
+        self._depth = 0
 
-    def tick(self, *, starved: bool, running: int, ended: int, idle: float) -> None:
+    def tick(self, *, starved: bool, running: int, ended: int, depth: int, idle: float) -> None:
         """Adapt, every ``TICK_S`` seconds for as long as events wait for room.
 
-        ``ended`` counts the events that ended so far, ``idle`` is the share of the processors that idled.
+        ``ended`` counts the events that ended so far, ``depth`` those that wait or run, ``idle`` is the share of the
+        processors that idled.
         """
         self._stuck = self._stuck + 1 if ended == self._ended else 0
-        self._ended = ended
+        flooded = depth > self._depth and idle <= _IDLE_ENOUGH
+        self._ended, self._depth = ended, depth
+        if self.width <= self._least and not self._stuck:
+            self.width = 1 if flooded else self._least
         if not starved:
             self.width = max(self._least, min(self.width, running))
         elif running < self.width:
