@@ -26,6 +26,7 @@ from typing import NoReturn
 from runtime import wire
 from runtime.worker import (
     bootstrap,
+    immortal,
     interpreter,
     kernel,
     landlock,
@@ -189,6 +190,7 @@ class Zygote:
         poll.register(self.wakeup, select.POLLIN)
         bootstrap.prepare(template, preloaded=self.preloaded)
         gc.collect()
+        immortal.keep_all()
         gc.freeze()
         conflicts = self.preloaded.conflicts if self.preloaded is not None else ()
         self._say_with_pidfd(wire.ZygoteReady(self.setting.absent, " ".join(sorted(conflicts))), os.getpid())
