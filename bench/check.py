@@ -121,8 +121,10 @@ PROMISES: tuple[Promise, ...] = (
     _promise(4, "cold start, p99", "fork", 10e-3, "s", _share("cold.latency", 0.99), scenario="cold"),
     _promise(5, "cold start, snapshot, p50", "fork", 8e-3, "s", _share("snapshot.latency", 0.5), scenario="snapshot"),
     _promise(5, "cold start, snapshot, p99", "fork", 25e-3, "s", _share("snapshot.latency", 0.99), scenario="snapshot"),
-    _promise(6, "0 to 1,000 workers", "fork", 4.0, "s", _mean("scale.all"), scenario="scale"),
-    _promise(7, "idle worker, PSS", "none", 2 * 2**20, "B", _mean("density.pss"), scenario="density"),
+    _promise(6, "0 to 1,000 workers, hello", "fork", 4.0, "s", _mean("scale.hello.all"), scenario="scale"),
+    _promise(6, "0 to 1,000 workers, snapshot", "fork", 15.0, "s", _mean("scale.heavy.all"), scenario="scale"),
+    _promise(7, "idle worker, hello, PSS", "none", 2 * 2**20, "B", _mean("density.hello.pss"), scenario="density"),
+    _promise(7, "idle worker, snapshot, PSS", "none", 12 * 2**20, "B", _mean("density.heavy.pss"), scenario="density"),
     _promise(8, "registered function", "none", 20 * 2**10, "B", _mean("functions.memory"), scenario="functions"),
     _promise(
         8, "warm p50 with 10,000 functions, ratio", "none", 1.1, "",

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench import client, load, machine, plan, procfs
+from bench import client, load, machine, metrics, plan, procfs
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 40.0
@@ -59,6 +59,11 @@ class Server:
     def family(self) -> procfs.Family | None:
         """Return the server's processes."""
         return None if self.pid is None else procfs.family(self.pid)
+
+    def scrape(self) -> dict[metrics.Sample, float]:
+        """Return the server's metrics."""
+        _, page = self.api.raw("GET", "/metrics")
+        return metrics.parse(page.decode())
 
 
 @contextlib.contextmanager

@@ -46,7 +46,7 @@ def environment() -> Environment:
         machine=platform.machine() + (", virtual" if "hypervisor" in cpuinfo else ""),
         cpu=model.group(1) if model else "unknown",
         cores=len(os.sched_getaffinity(0)),
-        memory_mb=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20,
+        memory_mb=memory_mb(),
         kernel=platform.release(),
         python=f"{platform.python_implementation()} {platform.python_version()}",
         versions={name: _version(name) for name in _PACKAGES},
@@ -55,6 +55,11 @@ def environment() -> Environment:
         load_average=round(load, 2),
         busy=load > BUSY_ABOVE,
     )
+
+
+def memory_mb() -> int:
+    """Return how much memory the machine has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
 
 
 def runtime_name() -> str:

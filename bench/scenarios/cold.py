@@ -77,5 +77,4 @@ def phases(server: harness.Server) -> result.Table:
 
 
 def _phases(server: harness.Server) -> dict[str, tuple[float, int]]:
-    _, body = server.api.raw("GET", "/metrics")
-    return metrics.means(metrics.parse(body.decode()), PHASES, "phase")
+    return metrics.means(server.scrape(), PHASES, "phase")

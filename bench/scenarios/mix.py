@@ -3,7 +3,7 @@
 import random
 from typing import Any
 
-from bench import client, machine, measure, metrics, plan, result, setting, text
+from bench import client, machine, measure, plan, result, setting, text
 
 FUNCTIONS = 100
 KINDS = {"hello": 40, "echo": 20, "json": 15, "template": 10, "float": 5, "matrix": 4, "gzip": 4, "aes": 2}
@@ -33,10 +33,7 @@ def run(given: setting.Setting) -> result.Result:
             "order": "weighted",
         }
         found = measure.interleaved(given, server, {"mix": (calls, fields)}, warm_up=False)["mix"]
-        _, page = server.api.raw("GET", "/metrics")
-        cold = sum(
-            value for (name, _), value in metrics.parse(page.decode()).items() if name == "hotfork_cold_starts_total"
-        )
+        cold = sum(value for (name, _), value in server.scrape().items() if name == "hotfork_cold_starts_total")
         total = sum(each.count for each in found.good())
         measures: list[result.Measure] = [
             measure.latency("mix", "the mix", found),

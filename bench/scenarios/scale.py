@@ -1,111 +1,149 @@
-"""Scale out: from no worker to 1,000 live ones of one function, and what another function feels of it."""
+"""Scale out: from no worker to 1,000 live ones of one function, hello or a heavy snapshot, and what others feel."""
 
+import collections
+import dataclasses
 import time
+from collections.abc import Callable
 from typing import Any
 
-from bench import client, harness, histogram, load, machine, measure, metrics, plan, result, setting, text
+from bench import (
+    client,
+    harness,
+    heavy,
+    histogram,
+    load,
+    machine,
+    measure,
+    memory,
+    metrics,
+    plan,
+    result,
+    setting,
+    text,
+)
 
 WORKERS = 1000
 HOLD_S = 4.0
-HOLD_EACH_S = 0.012
-"""How long each call sleeps, so that all of them live at the same time: this much, and this for each worker."""
 BESIDE = 50.0
 """Calls a second to another, warm function meanwhile."""
 BESIDE_CONNECTIONS = 16
-SETTINGS = "[pool]\naccount_concurrency = {}\n"
-_LAG = "hotfork_event_loop_lag_seconds_bucket"
+BUDGET = 0.8
+"""Part of the machine's memory that may be in use: the default of pool.host_memory_mb."""
+SETTINGS = "[pool]\naccount_concurrency = {}\nhost_memory_mb = {}\n"
+STALL_S = 0.02
+"""The event loop's timers are to be no later: a bucket of its histogram."""
+_TIMEOUT_S = 180.0
+_FEW_WORKERS = 16
+_LAG = "hotfork_event_loop_lag_seconds"
+_QUIET_S = 2.0
+_HELLO = plan.Call(path=client.invoke_path("hello"), body="{}", equals='{"ok": true}')
+_OTHER: dict[str, Any] = {"open": plan.Open(rate=BESIDE), "connections": BESIDE_CONNECTIONS, "drain_s": 60.0}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """A function that is scaled out, and what came of it, run by run."""
+
+    key: str
+    title: str
+    hold_s: float
+    """How long each call sleeps, so that all of them live at the same time."""
+    create: Callable[[harness.Server, str], plan.Call]
+    """Makes the function, and gives the call that sleeps."""
+    starts: measure.Runs = dataclasses.field(default_factory=lambda: measure.Runs([], []))
+    quiet: measure.Runs = dataclasses.field(default_factory=lambda: measure.Runs([], []))
+    beside: measure.Runs = dataclasses.field(default_factory=lambda: measure.Runs([], []))
+    lag: list[metrics.Observed] = dataclasses.field(default_factory=list)
+    kinds: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    """How many workers were made, and how."""
+    watches: list[memory.Watch] = dataclasses.field(default_factory=list)
+
+    @property
+    def entries(self) -> list[histogram.Histogram]:
+        """From the first request to each handler's entry."""
+        return [_entries(each, self.hold_s) for each in self.starts.good()]
 
 
 def run(given: setting.Setting) -> result.Result:
-    """Scale out: from no worker to 1,000 live ones of one function, and what another function feels of it."""
+    """Scale out to 1,000 workers of one function, hello and a heavy snapshot, and what another function feels of it."""
     given.demand_own_server("it counts its workers")
     count = given.count or WORKERS
     environment = machine.environment()
-    with given.server(SETTINGS.format(count + 100)) as server:
+    budget_mb = int(environment.memory_mb * BUDGET)
+    variants = _variants(count, heavy.files(given.say))
+    with given.server(SETTINGS.format(count + 100, budget_mb)) as server:
         server.create("hello")
-        call = plan.Call(path=client.invoke_path("hello"), body="{}", equals='{"ok": true}')
-        server.run([call], duration_s=measure.WARM_UP_S)
-        quiet, beside, starts = measure.Runs([], []), measure.Runs([], []), measure.Runs([], [])
+        server.run([_HELLO], duration_s=measure.WARM_UP_S)
         for turn in range(given.repeat):
-            given.say(f"0 to {count} workers: run {turn + 1} of {given.repeat}")
-            fields: dict[str, Any] = {
-                "open": plan.Open(rate=BESIDE),
-                "connections": BESIDE_CONNECTIONS,
-                "drain_s": 30.0,
-            }
-            quiet.results.append(server.run([call], duration_s=2.0, **fields))
-            _run(server, f"scale-{turn}", count, starts, (call, fields), beside)
-        lag = _lag(server)
-        entries = [_entries(each, _hold_s(count)) for each in starts.good()]
-        measures: list[result.Measure] = [
-            result.Scalar(
-                name="scale.all",
-                title=f"until all {count} have entered the handler",
-                unit="s",
-                values=[each.max * 1e-9 for each in entries if each.count],
-                better="lower",
-            ),
-            result.Distribution(name="scale.entry", title="until each has entered the handler", runs=entries),
-            *measure.cpu("scale", "a start and its call", starts),
-            measure.latency("scale.quiet", "another function, before", quiet),
-            measure.latency("scale.beside", "another function, meanwhile", beside),
-        ]
+            for each in variants:
+                given.say(f"{each.title}, 0 to {count} workers: run {turn + 1} of {given.repeat}")
+                _run(server, f"{each.key}-{turn}", count, each)
         return given.result(
             "scale",
             f"0 to {count} workers",
             server,
             environment,
-            measures=measures,
-            plots=[_plot(entries)],
-            notes=[
-                *measure.problems("starts", starts),
-                *measure.problems("beside", beside),
-                *(
-                    []
-                    if all(each.max < _hold_s(count) * 1e9 for each in entries)
-                    else ["Not all workers lived at once."]
+            measures=[one for each in variants for one in measures(each, count)],
+            plots=[
+                *(_plot(each) for each in variants),
+                result.Latency(
+                    title="Another function, by percentile",
+                    measures=[f"scale.{each.key}.{when}.latency" for each in variants for when in ("quiet", "beside")],
                 ),
-                f"Each call sleeps {_hold_s(count):g} s; what it waited before is its latency less that sleep.",
-                f"The server's own timers ran late by up to {lag}, it says (hotfork_event_loop_lag_seconds).",
+            ],
+            notes=[
+                *(note for each in variants for note in notes(each, budget_mb)),
+                "Heavy imports numpy, pandas and boto3; its snapshot is there before the first call.",
+                "A call sleeps; what it waited before is its latency less that sleep.",
+                f"Lag: {_LAG}, four timers a second; in each run the bound of the latest one's bucket.",
             ],
         )
 
 
-def _run(
-    server: harness.Server,
-    name: str,
-    count: int,
-    starts: measure.Runs,
-    other: tuple[plan.Call, dict[str, Any]],
-    beside: measure.Runs,
-) -> None:
-    server.create(name, client.bench_function("sleep"), MemorySize=128, Timeout=900)
-    call = plan.Call(path=client.invoke_path(name), body=f'{{"seconds": {_hold_s(count)}}}', contains="slept_s")
-    before = server.cpu()
-    with load.Running(server.towards([other[0]], duration_s=_hold_s(count), **other[1])) as running:
-        starts.results.append(server.run([call], connections=count, count=count, duration_s=60.0))
-        beside.results.append(running.wait())
-    after = server.cpu()
+def _variants(count: int, code: dict[str, str | bytes]) -> list[Variant]:
+    hello_s, heavy_s = HOLD_S + 0.012 * count, HOLD_S + 0.03 * count
+
+    def hello(server: harness.Server, name: str) -> plan.Call:
+        server.create(name, client.bench_function("sleep"), MemorySize=128, Timeout=900)
+        return plan.Call(path=client.invoke_path(name), body=f'{{"seconds": {hello_s}}}', contains="slept_s")
+
+    def snapshot(server: harness.Server, name: str) -> plan.Call:
+        version = heavy.publish(server, name, code, MemorySize=512, Timeout=900)
+        return heavy.call(name, version, body=f'{{"seconds": {heavy_s}}}')
+
+    return [
+        Variant(key="hello", title="hello", hold_s=hello_s, create=hello),
+        Variant(key="heavy", title="heavy snapshot", hold_s=heavy_s, create=snapshot),
+    ]
+
+
+def _run(server: harness.Server, name: str, count: int, variant: Variant) -> None:
+    call = variant.create(server, name)
+    variant.quiet.results.append(server.run([_HELLO], duration_s=_QUIET_S, **_OTHER))
+    before, scraped = server.cpu(), server.scrape()
+    beside = server.towards([_HELLO], duration_s=variant.hold_s, **_OTHER)
+    with memory.Watch() as watch, load.Running(beside) as running:
+        variant.starts.results.append(
+            server.run([call], connections=count, count=count, duration_s=_TIMEOUT_S, timeout_s=_TIMEOUT_S)
+        )
+        variant.beside.results.append(running.wait())
+    after, grown = server.cpu(), metrics.growth(scraped, server.scrape())
     if before is not None and after is not None:
-        starts.cpu.append(after - before)
+        variant.starts.cpu.append(after - before)
+    variant.watches.append(watch)
+    variant.lag.append(metrics.observed(grown, _LAG))
+    variant.kinds.append(metrics.by(grown, "hotfork_worker_starts_total", "kind"))
     server.api.delete(name)
-    until_gone(server, BESIDE_CONNECTIONS)
+    _until_gone(server)
 
 
-def until_gone(server: harness.Server, most: int) -> None:
-    """Wait until at most so many workers are left; raise NotReady after a minute."""
+def _until_gone(server: harness.Server) -> None:
+    """Wait until few workers are left, blanks not counted; raise NotReady after a minute."""
     deadline = time.monotonic() + 60
-    while True:
-        known = server.family()
-        if known is None or len(known.workers) <= most:
-            return
+    while (left := sum(metrics.by(server.scrape(), "hotfork_workers", "state").values())) > _FEW_WORKERS:
         if time.monotonic() > deadline:
-            raise harness.NotReady(f"{len(known.workers)} workers are left after a minute")
+            raise harness.NotReady(f"{left:g} workers are left after a minute")
         time.sleep(0.1)
-
-
-def _hold_s(count: int) -> float:
-    return HOLD_S + HOLD_EACH_S * count
 
 
 def _entries(latencies: histogram.Histogram, held_s: float) -> histogram.Histogram:
@@ -113,21 +151,61 @@ def _entries(latencies: histogram.Histogram, held_s: float) -> histogram.Histogr
     return histogram.of(max(value - round(held_s * 1e9), 0) for value in latencies.samples)
 
 
-def _lag(server: harness.Server) -> str:
-    """Return the bound under which the server's event loop stayed."""
-    _, page = server.api.raw("GET", "/metrics")
-    found = metrics.parse(page.decode())
-    buckets = {dict(labels)["le"]: value for (name, labels), value in found.items() if name == _LAG}
-    if not buckets:
-        return "an unknown time"
-    whole = max(buckets.values())
-    reached = min(float(bound) for bound, value in buckets.items() if value == whole)
-    return text.quantity(reached, "s")
+def measures(variant: Variant, count: int) -> list[result.Measure]:
+    """Return what is known of one function's starts."""
+    name, title = f"scale.{variant.key}", variant.title
+    scalars: dict[str, tuple[str, result.Unit, list[float]]] = {
+        "all": (
+            f"until all {count} have entered the handler",
+            "s",
+            [each.max * 1e-9 for each in variant.entries if each.count],
+        ),
+        "lag": ("longest lag of the event loop", "s", [each.most for each in variant.lag]),
+        "memory": ("most that MemAvailable lost", "B", [float(each.most_taken) for each in variant.watches]),
+    }
+    return [
+        *(
+            result.Scalar(name=f"{name}.{key}", title=f"{title}: {what}", unit=unit, values=values, better="lower")
+            for key, (what, unit, values) in scalars.items()
+        ),
+        result.Distribution(
+            name=f"{name}.entry", title=f"{title}: until each has entered the handler", runs=variant.entries
+        ),
+        *measure.cpu(name, f"{title}: a start and its call", variant.starts),
+        measure.latency(f"{name}.quiet", "another function, before", variant.quiet),
+        measure.latency(f"{name}.beside", f"another function, meanwhile ({title})", variant.beside),
+    ]
 
 
-def _plot(entries: list[histogram.Histogram]) -> result.Plot:
+def notes(variant: Variant, budget_mb: int) -> list[str]:
+    """Return what a reader must know of one function's starts."""
+    title = variant.title
+    samples = sum(each.count for each in variant.lag)
+    late = sum(each.above(STALL_S) for each in variant.lag)
+    made: collections.Counter[str] = collections.Counter()
+    for each in variant.kinds:
+        made.update({kind: round(number) for kind, number in each.items()})
+    total_mb = machine.memory_mb()
+    used_mb = max((total_mb - each.least_available / 2**20 for each in variant.watches), default=0)
+    return [
+        *measure.problems(f"{title}, starts", variant.starts),
+        *measure.problems(f"{title}, another function before", variant.quiet),
+        *measure.problems(f"{title}, another function meanwhile", variant.beside),
+        *([] if _lived_at_once(variant) else [f"{title}: not all workers lived at once."]),
+        f"{title}: starts by kind: {', '.join(f'{number:,} {kind}' for kind, number in made.items() if number)}.",
+        f"{title}: each call sleeps {variant.hold_s:g} s.",
+        f"{title}: {late} of {samples} timers of the event loop were more than {text.quantity(STALL_S, 's')} late.",
+        f"{title}: memory in use on the machine: at most {used_mb:,.0f} MB; budget: {budget_mb:,} MB.",
+    ]
+
+
+def _lived_at_once(variant: Variant) -> bool:
+    return all(each.max < variant.hold_s * 1e9 for each in variant.entries)
+
+
+def _plot(variant: Variant) -> result.Plot:
     series = []
-    for number, each in enumerate(entries):
+    for number, each in enumerate(variant.entries):
         ordered = sorted(each.samples or [])
         steps = ordered[:: max(len(ordered) // 50, 1)]
         places = range(1, len(ordered) + 1)[:: max(len(ordered) // 50, 1)]
@@ -135,7 +213,7 @@ def _plot(entries: list[histogram.Histogram]) -> result.Plot:
             result.Series(name=f"run {number + 1}", x=[ns * 1e-9 for ns in steps], y=[float(place) for place in places])
         )
     return result.Lines(
-        title="Workers in their handler, over time",
+        title=f"Workers in their handler, over time: {variant.title}",
         x="since the first request",
         x_unit="s",
         y="",
