@@ -3,8 +3,9 @@
 Callers are told on the event loop, in the same order. So whoever hears that rows were loaded has heard of every change
 that was written before, and of none that was written after: memory and file cannot drift apart.
 
-Whatever waits goes into one transaction: the more callers wait, the more each fsync serves. ``synchronous=FULL`` makes
-a change durable before its caller hears of it (sqlite.org/pragma.html#pragma_synchronous).
+Whatever waits goes into one transaction: the more callers wait, the more each fsync serves. What one turn of the event
+loop asks for is handed over at its end, together: to wake the thread for each would cost more than the change itself.
+``synchronous=FULL`` makes a change durable before its caller hears of it (sqlite.org/pragma.html#pragma_synchronous).
 
 Where the disk is full, changes that need not be kept are refused; the others wait, and are tried again every second.
 """
@@ -22,7 +23,8 @@ from typing import NamedTuple, TypeAlias
 from runtime.invoke.queue import loading, rows, schema, writing
 
 BATCH_CHANGES = 128
-"""In one transaction: what is told to their callers in one turn of the event loop takes a few milliseconds."""
+"""In one transaction, or twice as many: what is told to their callers in one turn of the event loop takes a few
+milliseconds."""
 BATCH_BYTES = 16 * 1024 * 1024
 RETRY_S = 1.0
 LAZY_S = 0.005
@@ -47,7 +49,7 @@ class _End:
     """Stands behind the last work."""
 
 
-_Work: TypeAlias = rows.Change | _Load | _End
+_Work: TypeAlias = list[rows.Change] | _Load | _End
 
 
 class Start(NamedTuple):
@@ -71,8 +73,12 @@ class SqliteQueue:
         self._connection: sqlite3.Connection
         self._grave: writing.Grave
         self._held: list[rows.Change] = []
-        self._lazy: list[rows.Change] = []
-        self._timer: asyncio.TimerHandle | None = None
+        self._asked: list[rows.Change] = []
+        """Changes that are not yet handed over to the thread."""
+        self._asked_size = 0
+        self._handing: asyncio.Handle | None = None
+        self._hurried = False
+        """Whether they are to be handed over at the end of this turn, and not when a moment has passed."""
         self._batches = 0
         self._counting: sqlite3.Connection
         self._opened = False
@@ -108,22 +114,28 @@ class SqliteQueue:
 
     def apply(self, change: rows.Change) -> None:
         """Have a change written."""
-        if not change.lazy:
-            self._hurry()
-            self._work.put(change)
-            return
-        self._lazy.append(change)
-        if self._timer is None:
-            self._timer = self._loop.call_later(LAZY_S, self._hurry)
+        self._asked.append(change)
+        for row in change.put:
+            self._asked_size += row.size
+        if len(self._asked) >= BATCH_CHANGES or self._asked_size >= BATCH_BYTES:
+            self._hand_over()
+        elif change.lazy:
+            if self._handing is None:
+                self._handing = self._loop.call_later(LAZY_S, self._hand_over)
+        elif not self._hurried:
+            self._hurried = True
+            if self._handing is not None:
+                self._handing.cancel()
+            self._handing = self._loop.call_soon(self._hand_over)
 
-    def _hurry(self) -> None:
-        """Hand over the changes that waited for company."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-            for change in self._lazy:
-                self._work.put(change)
-            self._lazy.clear()
+    def _hand_over(self) -> None:
+        if self._handing is not None:
+            self._handing.cancel()
+            self._handing = None
+        self._hurried = False
+        if self._asked:
+            self._work.put(self._asked)
+            self._asked, self._asked_size = [], 0
 
     def load(
         self,
@@ -136,12 +148,12 @@ class SqliteQueue:
         then: Callable[[rows.Loaded | None], None],
     ) -> None:
         """Have rows of a lane read that are due and not ``known``; ``then`` gets None where they cannot be read."""
-        self._hurry()
+        self._hand_over()
         self._work.put(_Load(lane, now, known, limit, size, then))
 
     async def close(self) -> None:
         """Write what waits and close the file."""
-        self._hurry()
+        self._hand_over()
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
@@ -176,13 +188,12 @@ class SqliteQueue:
 
     def _next_batch(self) -> tuple[list[rows.Change], _Load | _End | None]:
         """Wait for work; return the changes, those held back first, and what comes behind them that is no change."""
-        changes, size = self._held, 0
-        self._held = []
+        changes, self._held, size = self._held, [], 0
         try:
             work = self._work.get(timeout=RETRY_S if changes else None)
-            while isinstance(work, rows.Change):
-                changes.append(work)
-                size += sum([row.size for row in work.put])
+            while isinstance(work, list):
+                changes += work
+                size += sum([row.size for change in work for row in change.put])
                 if len(changes) >= BATCH_CHANGES or size >= BATCH_BYTES:
                     return changes, None
                 work = self._work.get_nowait()

@@ -12,12 +12,13 @@ from collections.abc import Iterable, Sequence
 from runtime.invoke.queue import rows
 
 _MARKS = "(" + ", ".join("?" for _ in rows.Row._fields) + ")"
-_CHUNKS = (128, 64, 32, 16, 8, 4, 2, 1)
+_NOTHING = (None,) * len(rows.Row._fields)
 _INSERTS = {
-    count: "INSERT INTO items VALUES " + ", ".join([_MARKS] * count)  # noqa: S608 - nothing of it is given
-    for count in _CHUNKS
+    count: f"INSERT INTO items SELECT * FROM (VALUES {', '.join([_MARKS] * count)}) WHERE column1 IS NOT NULL"  # noqa: S608 - nothing of it is given
+    for count in (1, 4, 16, 64, 256)
 }
-"""Few, so that SQLite's translations of them are kept."""
+"""By how many rows they take, of which some may be empty: few, so that SQLite's translations of them are kept."""
+_MOST = max(_INSERTS)
 _DROP = "DELETE FROM items WHERE id IN (SELECT value FROM json_each(?))"
 _MOVE = "UPDATE items SET due = ?, tries = ?, about = ? WHERE id = ?"
 _BURY = "INSERT INTO letters VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -82,12 +83,11 @@ def write(connection: sqlite3.Connection, changes: Sequence[rows.Change], grave:
 
 
 def _insert(connection: sqlite3.Connection, put: Sequence[rows.Row]) -> None:
-    start = 0
-    for count in _CHUNKS:
-        while len(put) - start >= count:
-            values = tuple(itertools.chain.from_iterable(put[start : start + count]))
-            connection.execute(_INSERTS[count], values)
-            start += count
+    for start in range(0, len(put), _MOST):
+        part = put[start : start + _MOST]
+        count = next(count for count in _INSERTS if count >= len(part))
+        values = (*itertools.chain.from_iterable(part), *_NOTHING * (count - len(part)))
+        connection.execute(_INSERTS[count], values)
 
 
 def _letters(connection: sqlite3.Connection, changes: Iterable[rows.Change], grave: Grave) -> tuple[int, int, int]:

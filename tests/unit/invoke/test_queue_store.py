@@ -368,7 +368,7 @@ async def test_a_caller_whose_loop_is_gone_does_not_stop_the_writer(tmp_path):
     one.store._loop = asyncio.new_event_loop()
     one.store._loop.close()
     one.store.load("f", 1.0, (), limit=1, size=1, then=lambda _loaded: None)
-    one.store.apply(rows.Change(lambda _error: None, put=(row(2),)))
+    one.store._work.put([rows.Change(lambda _error: None, put=(row(2),))])
     while len(one.on_disk()) < 2:
         await asyncio.sleep(0.01)
     one.store._loop = loop
