@@ -6,7 +6,8 @@ a fixed time. An idle worker is frozen: nothing of a function runs between its i
 """
 
 import asyncio
-from collections import OrderedDict
+import itertools
+from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from runtime import model
@@ -16,9 +17,11 @@ from runtime.pool import keepalive, worker
 FREEZE_AFTER_S = 0.05
 """How long a worker idles before it is frozen: one that is called again at once is not worth two signals."""
 
-_FREEZES_A_TURN = 16
+_A_TURN = 16
 _TURN_S = 0.001
-"""A freeze takes a tenth of a millisecond: of many, the event loop does some, and sees to others in between."""
+"""To freeze a worker, or to let it go, takes a tenth of a millisecond, to think over how long to keep it up to half a
+one: of many, the event loop does some, and sees to others in between."""
+_PREWARMS_A_TURN = 4
 
 GRACE_S = 60.0
 """A gap shorter than this is none to a policy: a worker is kept for it, whatever the windows are."""
@@ -42,8 +45,13 @@ class Idle:
         self._due: dict[model.WorkerKey, tuple[groups.Group, float]] = {}
         """Groups without a worker, and when one is to be started."""
         self._unfrozen: set[worker.Worker] = set()
+        self._unseen: deque[worker.Worker] = deque()
+        """Those that are still to be looked at in this round."""
+        self._parting: dict[worker.Worker, None] = {}
+        """Nobody's any more, and to be let go."""
         self._looking: asyncio.TimerHandle | None = None
         self._freezing: asyncio.TimerHandle | None = None
+        self._letting_go: asyncio.TimerHandle | None = None
         self._clock = 0.0
         """Of ``keepalive.worth_keeping``: the worth of the last that was evicted."""
 
@@ -66,14 +74,19 @@ class Idle:
 
     def forget(self, one: worker.Worker) -> None:
         """Forget a worker, if it is idle: it is dying."""
+        self._parting.pop(one, None)
         entry = self._since.pop(one, None)
         if entry is not None:
             entry[0].idle.remove(one)
 
     def retire(self, group: groups.Group) -> None:
-        """Let go of all of a group."""
+        """Let go of all of a group: nobody is given one any more, but of many some live for a moment yet."""
         for one in list(group.idle):
-            self._let_go(one)
+            self.forget(one)
+            self._unfrozen.discard(one)
+            self._parting[one] = None
+        if self._letting_go is None:
+            self._part()
 
     def undue(self, key: model.WorkerKey) -> None:
         """Start no worker for a call that is expected: it came, or never will."""
@@ -96,11 +109,12 @@ class Idle:
 
     def close(self) -> None:
         """Stop the timers."""
-        for timer in (self._looking, self._freezing):
+        for timer in (self._looking, self._freezing, self._letting_go):
             if timer is not None:
                 timer.cancel()
-        self._looking = self._freezing = None
+        self._looking = self._freezing = self._letting_go = None
         self._due.clear()
+        self._parting.clear()
 
     def _worth(self, group: groups.Group) -> float:
         """Return what the worker of a group is worth that idles longest: all share in the calls."""
@@ -113,29 +127,46 @@ class Idle:
         self._unfrozen.discard(one)
         one.drain()
 
+    def _part(self) -> None:
+        """Let go of some of those that are nobody's; the others have their turn next."""
+        self._letting_go = None
+        for one in list(itertools.islice(self._parting, _A_TURN)):
+            del self._parting[one]
+            one.drain()
+        if self._parting:
+            self._letting_go = self._loop.call_later(_TURN_S, self._part)
+
     def _look(self) -> None:
-        """Let go of those whose time is up, and start what is due."""
+        """Let go of those whose time is up, and start what is due: some of them; the others have their turn next."""
         self._looking = None
         now = self._loop.time()
-        for one, (group, since) in list(self._since.items()):
-            if one.provisioned:
+        if not self._unseen:
+            self._unseen.extend(self._since)
+        for _ in range(min(_A_TURN, len(self._unseen))):
+            one = self._unseen.popleft()
+            entry = self._since.get(one)
+            if entry is None or one.provisioned:
                 continue
+            group, since = entry
             if one.outlived(self._ttl_s) or now >= self._until(group, one, since, now):
                 self._let_go(one)
-        for group, due in list(self._due.values()):
-            if now >= due:
-                del self._due[group.key]
-                self._prewarm(group)
-        if self._since or self._due:
-            self._looking = self._loop.call_later(self._look_s, self._look)
+        due = [] if self._unseen else [group for group, at in self._due.values() if now >= at]
+        for group in due[:_PREWARMS_A_TURN]:
+            del self._due[group.key]
+            self._prewarm(group)
+        more = self._unseen or len(due) > _PREWARMS_A_TURN
+        if more or self._since or self._due:
+            self._looking = self._loop.call_later(_TURN_S if more else self._look_s, self._look)
 
     def _until(self, group: groups.Group, one: worker.Worker, since: float, now: float) -> float:
         """Return when a worker's time is up."""
         quiet_since = group.lane.quiet_since
         if one is not group.idle[-1] or not group.quiet or quiet_since is None:
             return since + self._ttl_s
+        if now < quiet_since + self._grace_s:
+            return quiet_since + self._grace_s  # at least: no need to think yet
         prewarm_s, keep_s = (60 * minutes for minutes in group.lane.policy.windows())
-        if quiet_since + self._grace_s < now < quiet_since + prewarm_s:
+        if now < quiet_since + prewarm_s:
             self._due[group.key] = (group, quiet_since + prewarm_s)
             return now
         return quiet_since + max(self._grace_s, prewarm_s + keep_s)
@@ -144,7 +175,7 @@ class Idle:
         """Freeze the workers that have idled since the last time; the others have their turn next."""
         self._freezing = None
         until = self._loop.time() - FREEZE_AFTER_S
-        left = _FREEZES_A_TURN
+        left = _A_TURN
         for one in list(self._unfrozen):
             entry = self._since.get(one)
             if entry is None:

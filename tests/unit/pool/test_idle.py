@@ -275,3 +275,27 @@ def test_of_many_workers_it_freezes_some_in_a_turn_of_the_loop_and_all_in_the_en
     assert 0 < sum(one.frozen for one in many) < 50
     stage.loop.run_until(2 * idle.FREEZE_AFTER_S)
     assert all(one.frozen for one in many)
+
+
+def test_of_many_workers_that_are_retired_some_go_in_a_turn_and_nobody_gets_the_others(stage):
+    group, many = stage.group(), [Worker() for _ in range(50)]
+    stage.rest(group, *many)
+    stage.idle.retire(group)
+    assert not group.idle
+    assert 0 < sum(one.drained for one in many) < 50
+    dead = next(one for one in many if not one.drained)
+    stage.idle.forget(dead)
+    stage.loop.run_until(1.0)
+    assert all(one.drained for one in many if one is not dead)
+    assert not dead.drained
+
+
+def test_of_many_workers_whose_time_is_up_some_go_in_a_turn_and_all_in_one_round(stage):
+    group, many = stage.group(), [Worker() for _ in range(50)]
+    stage.rest(group, *many)
+    for one in many:
+        one.old = True
+    stage.loop.run_until(idle.LOOK_S)
+    assert 0 < sum(one.drained for one in many) < 50
+    stage.loop.run_until(idle.LOOK_S + 0.1)
+    assert all(one.drained for one in many)

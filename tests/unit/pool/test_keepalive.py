@@ -37,10 +37,16 @@ def test_what_never_comes_in_time_is_let_go():
 def test_windows_are_thought_over_only_when_enough_more_is_known(monkeypatch):
     policy = learned(*[30] * 100)
     before = policy.windows()
-    monkeypatch.setattr(policy.__class__, "_best", lambda self: pytest.fail("thought over"))
+    monkeypatch.setattr(keepalive, "_best", lambda *_: pytest.fail("thought over"))
     for _ in range(10):
         policy.gap(600)
     assert policy.windows() == before
+
+
+def test_what_nothing_is_known_of_is_thought_over_once_for_all(monkeypatch):
+    first = keepalive.Learned().windows()
+    monkeypatch.setattr(keepalive, "_best", lambda *_: pytest.fail("thought over"))
+    assert keepalive.Learned().windows() == first
 
 
 @given(st.lists(st.integers(1, 5000), max_size=40))
