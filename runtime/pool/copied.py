@@ -8,10 +8,11 @@ template. When it ends is told by the kernel, too; only how, by the template.
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from runtime import model, wire
+from runtime import errors, model, wire
 from runtime.pool import holding, link, process
 
 STATUS_GRACE_S = 0.05
@@ -52,8 +53,8 @@ class Copied:
     """A copy and what is held for it; implements ``process.Process``."""
 
     __slots__ = (
-        *("_child_fds", "_held", "_listener", "_loop", "_number", "_parent", "_pidfd", "_skip", "_status", "_timer"),
-        *("born", "doomed", "fds", "kind", "missing"),
+        *("_child_fds", "_held", "_listener", "_loop", "_number", "_orphan", "_parent", "_pidfd", "_skip", "_status"),
+        *("_timer", "born", "doomed", "fds", "kind", "missing", "on_made", "placed"),
     )
 
     def __init__(
@@ -66,7 +67,7 @@ class Copied:
         skip: dict[str, str],
         born: float,
     ) -> None:
-        """Make its pipes; ``place`` orders it. ``born``: when its template was, on the pool's clock."""
+        """Make its pipes; ``furnish`` orders it. ``born``: when its template was, on the pool's clock."""
         self._loop = asyncio.get_running_loop()
         self._number = number
         self._parent = parent
@@ -74,13 +75,26 @@ class Copied:
         self._listener = listener
         self._skip = skip
         self._pidfd = -1
+        self._orphan = False
+        self.placed = False
+        """Whether it was ordered."""
         self._status: int | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.kind = model.StartKind.SNAPSHOT
         self.born: float | None = born
         self.missing: dict[str, str] = {}
         self.doomed = False
+        self.on_made: Callable[[], None] | None = None
+        """Called once: when its sandbox stands, or will not."""
         self.fds, self._child_fds = link.pipes()
+
+    def furnish(self) -> None:
+        """Get it what it is to hold, and then pass its order on."""
+        try:
+            self._demand_wanted()
+            self._held.furnish(self.place)
+        except (errors.WorkerLost, OSError) as error:
+            self._not_placed(error)
 
     def place(self) -> None:
         """Pass the order on, now that all is there for it."""
@@ -93,14 +107,27 @@ class Copied:
         fds += held.group.join_fds
         limits = {"tmp_bytes": held.tmp_mb * _MB}
         try:
+            self._demand_wanted()
             self._parent.order(wire.Spawn(self._number, 0, 0, "", {}, " ".join(names), limits, self._skip), fds)
-        except OSError as error:
-            # Later: whoever launched it does not have it yet.
-            self._loop.call_soon(self.failed, str(error))
-        finally:
-            for fd in self._child_fds:
-                os.close(fd)
-            held.settle()
+        except (errors.WorkerLost, OSError) as error:
+            self._not_placed(error)
+        else:
+            self.placed = True
+            self._settle()
+
+    def _demand_wanted(self) -> None:
+        if self.doomed or self._orphan:
+            raise errors.WorkerLost("its template ended")
+
+    def _not_placed(self, error: Exception) -> None:
+        self._settle()
+        # Later: whoever launched it does not have it yet.
+        self._loop.call_soon(self.failed, str(error))
+
+    def _settle(self) -> None:
+        for fd in self._child_fds:
+            os.close(fd)
+        self._held.settle()
 
     # What the template tells
 
@@ -142,12 +169,14 @@ class Copied:
             self._listener.process_exited(signal.SIGKILL)
         else:
             self._listener.process_failed("snapshot", reason)
+        self.confined()
 
     def orphaned(self) -> None:
         """Hear that the template ended, and with it every copy."""
-        if self._pidfd < 0:
+        self._orphan = True
+        if self.placed and self._pidfd < 0:
             self.failed("its template ended")
-        # Else the kernel tells when this one is gone.
+        # Else its turn comes yet, or the kernel tells when it is gone.
 
     # process.Process
 
@@ -180,12 +209,15 @@ class Copied:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             except ProcessLookupError:
                 return
-        elif self._timer is None:
+        elif self.placed and self._timer is None:
             self._timer = self._loop.call_later(BIRTH_LIMIT_S, self._parent.distrust, "a copy was not born in time")
-        self._held.group.kill()
+        self._held.kill()
 
     def confined(self) -> None:
-        """Hear that its sandbox stands."""
+        """Tell that it is made, or never will be."""
+        if self.on_made is not None:
+            said, self.on_made = self.on_made, None
+            said()
 
     def initialised(self) -> None:
         """Hold it to its share of the CPU."""
@@ -205,7 +237,7 @@ class Copied:
 
     def ran_out_of_memory(self) -> bool:
         """Return whether the kernel killed something of it for want of memory."""
-        return self._held.group.oom_kills() > 0
+        return self._held.ran_out_of_memory()
 
     def release(self) -> None:
         """Give back what it held."""
@@ -228,6 +260,7 @@ class Copied:
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
+        self.confined()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -77,13 +77,13 @@ class Forked:
         self.fds, self._child_fds = link.pipes()
 
     def furnish(self) -> None:
-        """Get it a network and a /tmp, and then place its order."""
+        """Get it what it is to hold, and then place its order."""
         if self.doomed:
             self.place()
             return
         try:
             self._held.furnish(self.place)
-        except OSError as error:
+        except (errors.WorkerLost, OSError) as error:
             self._not_placed(error)
 
     def place(self) -> None:
@@ -99,7 +99,12 @@ class Forked:
         asyncio.get_running_loop().call_soon(self.on_failed, "zygote", 0, str(error))
 
     def adopt(self, version: model.Version, listener: process.Listener) -> None:
-        """Make a blank a version's; raise WorkerLost or OSError where what it is to hold cannot be had."""
+        """Make a blank a version's; raise WorkerLost or OSError where what it is to hold cannot be had.
+
+        BrokenPipeError: it is no more, or was never made, and the news are still on their way.
+        """
+        if not self._held.acquired:
+            raise BrokenPipeError
         self._held.adopt(version)
         # The pipe is empty, so it takes the message whole.
         seal = wire.Seal(self._held.uid, self._held.uid, self._folders(version), self._limits())
@@ -187,7 +192,7 @@ class Forked:
         """Kill it and everything it started: the process is pid 1 of its namespace."""
         self.doomed = True
         self._forks.kill(self.runtime, self.number)
-        self._held.group.kill()
+        self._held.kill()
 
     def confined(self) -> None:
         """Tell that it is made, or never will be."""
@@ -226,7 +231,7 @@ class Forked:
 
     def ran_out_of_memory(self) -> bool:
         """Return whether the kernel killed something of it for want of memory."""
-        return self._held.group.oom_kills() > 0
+        return self._held.ran_out_of_memory()
 
     def release(self) -> None:
         """Give back what it held."""

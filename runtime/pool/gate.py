@@ -1,12 +1,15 @@
 """Few processes are made at the same time: the others wait their turn, in the order in which they were asked for.
 
 A thousand that are made at once share the processor: all of them are late, and the event loop is one of a thousand.
-One after the other they take no longer in sum, and the first one serves while the last one is still to come. Only our
-own code runs between the two ends of the gate, so no function can hold it shut.
+One after the other they take no longer in sum, and the first one serves while the last one is still to come. Where only
+our own code runs between the two ends of a gate, no function can hold it shut.
 """
 
 from collections import deque
 from collections.abc import Callable
+
+AT_ONCE = 8
+"""Workers that are made at the same time: their forks, their confinement and what they hold overlap."""
 
 
 class Gate:
@@ -14,7 +17,7 @@ class Gate:
 
     __slots__ = ("_admitting", "_inside", "_most", "_waiting")
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int = AT_ONCE) -> None:
         self._most = most
         self._inside = 0
         self._waiting: deque[Callable[[], None]] = deque()

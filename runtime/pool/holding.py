@@ -62,26 +62,22 @@ class Holdings:
         self._closing = False
 
     def take(self, version: model.Version, *, shared: tuple[int, Callable[[str], None]] | None = None) -> "Holding":
-        """Return what one worker of a version is to hold, but for its /tmp; raise WorkerLost or OSError without it.
+        """Return what one worker of a version is to hold; there is nothing in it before it is furnished.
 
         ``shared``: it is for a copy of a template, whose memory of that size it shares, and whose network; and what is
         called, from a thread, where the template holds on to it when it is given back.
         """
-        holding = self.take_blank(version.memory_mb, version.ephemeral_storage_mb)
-        if shared is not None:
-            holding.share(*shared)
-        try:
-            holding.adopt(version)
-        except BaseException:
-            holding.give_back()
-            raise
-        return holding
+        return Holding(self, version.memory_mb, version.ephemeral_storage_mb, version=version, shared=shared)
 
     def take_blank(self, memory_mb: int, tmp_mb: int) -> "Holding":
-        """Return what a worker of a function not known yet is to hold, but for its /tmp; raise OSError without it."""
-        group = self.sources.groups.acquire(self.limits(memory_mb, cpu_share=STARTING_SHARE))
+        """Return what a worker of a function not known yet is to hold; the same goes for it."""
+        return Holding(self, memory_mb, tmp_mb)
+
+    def acquire(self, limits: cgroups.Limits) -> cgroups.Group:
+        """Return a cgroup; raise OSError where there is none to be had."""
+        group = self.sources.groups.acquire(limits)
         self._recycle_soon()
-        return Holding(self, group, memory_mb, tmp_mb)
+        return group
 
     def limits(
         self, memory_mb: int, tmpfs_mb: int = 0, shared_bytes: int = 0, *, cpu_share: float | None = None
@@ -102,7 +98,8 @@ class Holdings:
     def give_back(self, holding: "Holding") -> None:
         """Take back what a dead worker held; what takes time is done in threads."""
         sources = self.sources
-        sources.groups.release(holding.group, spent=holding.on_misuse)
+        if holding.acquired:
+            sources.groups.release(holding.group, spent=holding.on_misuse)
         if holding.image is not None and sources.images is not None:
             sources.images.discard(holding.image, holding.on_misuse)
         if holding.folder is not None:
@@ -145,48 +142,81 @@ class Holdings:
 
 
 class Holding:
-    """What one worker holds."""
+    """What one worker holds.
+
+    A thousand may be asked for at once that are made one after the other: so nothing is taken before it is furnished.
+    """
 
     __slots__ = (
-        *("_cpu_share", "_door", "_memory_mb", "_owner", "_pid", "_pidfd", "_shared_bytes", "_tmpfs_mb"),
-        *("folder", "function_name", "group", "image", "netns_fd", "on_misuse", "tmp_mb", "uid"),
+        *("_cpu_share", "_door", "_group", "_memory_mb", "_owner", "_pid", "_pidfd", "_shared_bytes", "_tmpfs_mb"),
+        *("_version", "folder", "function_name", "image", "netns_fd", "on_misuse", "tmp_mb", "uid"),
     )
 
-    def __init__(self, owner: Holdings, group: cgroups.Group, memory_mb: int, tmp_mb: int) -> None:
+    def __init__(
+        self,
+        owner: Holdings,
+        memory_mb: int,
+        tmp_mb: int,
+        *,
+        version: model.Version | None = None,
+        shared: tuple[int, Callable[[str], None]] | None = None,
+    ) -> None:
+        """``version`` and ``shared`` as in ``Holdings.take``."""
         self._owner = owner
         self._pid = 0
         self._pidfd = -1
+        self._version = version
         self._memory_mb = memory_mb
         self._tmpfs_mb = 0
-        self._shared_bytes = 0
+        self._shared_bytes = shared[0] if shared else 0
+        """Memory that it shares with its template, and that is not its own once more."""
         self._cpu_share: float | None = STARTING_SHARE
         """None: what goes with its memory."""
-        self.on_misuse: Callable[[str], None] | None = None
+        self.on_misuse = shared[1] if shared else None
         """Of a copy of a template, whose code has its descriptors: called, from a thread, where it keeps them."""
         self.tmp_mb = tmp_mb
         self.uid = 0
         self.function_name: str | None = None
         """Whose uid it is; None: nobody's yet."""
-        self.group = group
+        self._group: cgroups.Group | None = None
         self.image: loop_image.Image | None = None
         self.folder: str | None = None
         self.netns_fd: int | None = None
         self._door: socket.socket | None = None
 
-    def share(self, shared_bytes: int, on_misuse: Callable[[str], None]) -> None:
-        """Make it a copy's: memory that it shares with its template is not its own once more."""
-        self.on_misuse = on_misuse
-        self._shared_bytes = shared_bytes
-        self._limit()
+    @property
+    def acquired(self) -> bool:
+        """Return whether it has a cgroup."""
+        return self._group is not None
+
+    @property
+    def group(self) -> cgroups.Group:
+        """Return its cgroup; it must have one."""
+        assert self._group is not None
+        return self._group
+
+    def acquire(self) -> None:
+        """Take a cgroup, and a version's uid. Raises WorkerLost or OSError."""
+        version = self._version
+        if version is not None:
+            self._cpu_share = max(STARTING_SHARE, memory_class.cpu_share(version.memory_mb))
+        self._group = self._owner.acquire(self._limits())
+        if version is not None:
+            self._take_uid(version)
+
+    def _limits(self) -> cgroups.Limits:
+        return self._owner.limits(self._memory_mb, self._tmpfs_mb, self._shared_bytes, cpu_share=self._cpu_share)
 
     def _limit(self) -> None:
-        owner, share = self._owner, self._cpu_share
-        self.group.limit(owner.limits(self._memory_mb, self._tmpfs_mb, self._shared_bytes, cpu_share=share))
+        self.group.limit(self._limits())
 
-    def adopt(self, version: model.Version) -> None:
-        """Make it a version's: its uid, its memory. Raises WorkerLost or OSError."""
+    def _take_uid(self, version: model.Version) -> None:
         self.uid = self._owner.sources.ids.take(version.function_name)
         self.function_name = version.function_name
+
+    def adopt(self, version: model.Version) -> None:
+        """Make a blank's a version's: its uid, its memory. Raises WorkerLost or OSError."""
+        self._take_uid(version)
         if self.folder is not None:
             self._own_folder(self.folder)
         self._memory_mb = version.memory_mb
@@ -200,7 +230,11 @@ class Holding:
         self.group.throttle()
 
     def furnish(self, then: Callable[[], None]) -> None:
-        """Get a network and a /tmp, and call ``then``: at once, or as soon as they are there."""
+        """Get all of it, and call ``then``: at once, or as soon as a network and a /tmp are there.
+
+        Raises WorkerLost or OSError.
+        """
+        self.acquire()
 
         def use(netns_fd: int | None, door: socket.socket | None) -> None:
             self.netns_fd, self._door = netns_fd, door
@@ -279,6 +313,15 @@ class Holding:
         self.group.thaw()
         if isinstance(self.group, soft.Group) and self._pid:
             soft.go_on(self._pid)
+
+    def kill(self) -> None:
+        """Kill what is in the cgroup, where that can be done."""
+        if self._group is not None:
+            self._group.kill()
+
+    def ran_out_of_memory(self) -> bool:
+        """Return whether the kernel killed something of the worker for want of memory."""
+        return self._group is not None and self._group.oom_kills() > 0
 
     def peak_bytes(self) -> int:
         """Return the most memory that the worker used so far."""

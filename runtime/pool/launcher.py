@@ -23,8 +23,6 @@ from runtime.pool import (
 
 _INITIALIZATION = {model.StartKind.SNAPSHOT: "snap-start", model.StartKind.PROVISIONED: "provisioned-concurrency"}
 """AWS_LAMBDA_INITIALIZATION_TYPE: docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html."""
-_AT_ONCE = 8
-"""Workers that a zygote makes at the same time: their forks, their confinement and what they hold overlap."""
 _READING_AGE_S = 0.05
 """How long a reading of the host's free memory is believed."""
 
@@ -89,7 +87,7 @@ class Launcher:
         if blank is not None:
             return blank
         started = self._order(zygote, self._holdings.take(version), listener, version)
-        entrance = self._gates.setdefault(zygote, gate.Gate(_AT_ONCE))
+        entrance = self._gates.setdefault(zygote, gate.Gate())
         started.on_made = entrance.leave
         entrance.enter(started.furnish)
         return started
@@ -164,11 +162,7 @@ class Launcher:
         return blank
 
     def _order_template(self, version: model.Version, listener: process.Listener, door_fd: int) -> forked.Forked:
-        try:
-            held = self._holdings.take(version)
-        except BaseException:
-            os.close(door_fd)
-            raise
+        held = self._holdings.take(version)
         template = self._order(self.preloading.choose(version).zygote, held, listener, version, door_fd)
         template.furnish()
         return template
@@ -193,7 +187,6 @@ class Launcher:
                 door_fd=door_fd,
             )
         except BaseException:
-            held.give_back()
             if door_fd is not None:
                 os.close(door_fd)
             raise

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from runtime import model, wire
-from runtime.pool import copied, forked, holding, link, packets, process
+from runtime.pool import copied, forked, gate, holding, link, packets, process
 
 INIT_LIMIT_S = 900.0
 """docs.aws.amazon.com/lambda/latest/dg/snapstart.html: init before a snapshot may take up to 15 minutes."""
@@ -68,6 +68,8 @@ class Template:
         self._retired = False
         self._on_ready, self._on_end = on_ready, on_end
         self._copies: dict[int, copied.Copied] = {}
+        self._gate = gate.Gate()
+        """Its own: what runs in a copy before its sandbox stands is a function's, and can hold it shut."""
         self.ordered = 0
         """How many copies were ordered."""
         self._seen = (0.0, 0)
@@ -105,7 +107,8 @@ class Template:
         """Order a copy."""
         self.used = self._loop.time()
         copy = self._copies[number] = copied.Copied(number, self, held, listener, skip=skip, born=self.born)
-        held.furnish(copy.place)
+        copy.on_made = self._gate.leave
+        self._gate.enter(copy.furnish)
         return copy
 
     def retire(self, reason: str) -> None:
@@ -185,8 +188,8 @@ class Template:
             self.distrust(f"it broke the protocol: {error}")
             return
         copy = self._copies.get(message.slot)
-        if copy is None:
-            return  # of one that is gone already
+        if copy is None or not copy.placed:
+            return  # of one that is gone already, or that it was not asked for yet
         match message:
             case wire.Spawned():
                 copy.spawned(sender)

@@ -108,7 +108,7 @@ class Templates:
     def copy(self, version: model.Version, listener: process.Listener) -> copied.Copied | None:
         """Return a copy of the version's template, or None where there is none to be had.
 
-        Raises WorkerLost or OSError where what the copy needs cannot be had.
+        Raises OSError where there are no descriptors for its pipes.
         """
         one = self._templates.get(version.key)
         if one is None or one.state is not template.State.READY:
@@ -123,11 +123,7 @@ class Templates:
             self._loop.call_soon_threadsafe(one.distrust, reason)
 
         held = making.holdings.take(version, shared=(one.bytes, misused))
-        try:
-            return one.copy(next(making.numbers), held, listener, making.skip)
-        except BaseException:
-            held.give_back()
-            raise
+        return one.copy(next(making.numbers), held, listener, making.skip)
 
     def suits(self, version: model.Version) -> bool:
         """Return whether a version is to have a template whatever its init takes."""

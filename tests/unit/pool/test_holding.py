@@ -65,6 +65,7 @@ def version(memory_mb):
 @pytest.mark.asyncio
 async def test_neither_a_blank_nor_a_worker_that_starts_is_held_to_a_small_share():
     held = holdings().take_blank(256, 512)
+    held.acquire()
     assert held.group.share == holding.STARTING_SHARE
     held.adopt(version(128))
     assert held.group.share == holding.STARTING_SHARE > memory_class.cpu_share(128)
@@ -76,6 +77,7 @@ async def test_neither_a_blank_nor_a_worker_that_starts_is_held_to_a_small_share
 @pytest.mark.parametrize("memory_mb", [128, 3008])
 async def test_who_has_started_has_the_share_that_goes_with_its_memory(memory_mb):
     held = holdings().take(version(memory_mb))
+    held.acquire()
     assert held.group.share >= memory_class.cpu_share(memory_mb)
     assert not held.group.throttled
     held.initialised()
