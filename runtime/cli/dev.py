@@ -43,7 +43,7 @@ def dev(
     and leaves nothing behind. Prints the function's log. Calls that are under way when a file changes finish with
     the old code.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    _exit_when_terminated()
     overrides = {**options, "environment": deploying.environment(variables)}
     with contextlib.ExitStack() as stack:
         try:
@@ -121,22 +121,37 @@ def _server(url: str | None) -> Iterator[clients.Client]:
     else:
         yield client
         return
+    process = subprocess.Popen(  # noqa: S603 - this very program
+        [sys.executable, "-c", "from runtime.cli import dev; dev.own_server()", str(os.getpid())],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        if "listens on" not in line:
+            raise click.ClickException("the server could not be started")
+        yield clients.Client(line.split()[-1])
+    finally:
+        process.terminate()
+        process.communicate(timeout=STOP_S)
+
+
+def own_server() -> None:
+    """Be the server of a ``hotfork dev``, whose pid is given: until that ends, however it does."""
+    from runtime.cli import serve  # noqa: PLC0415 - what the command itself does without
+    from runtime.pool import kernel  # noqa: PLC0415
+
+    _exit_when_terminated()  # until the server hears of it itself
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != int(sys.argv[1]):
+        return  # it ended before the kernel knew of our wish
     with tempfile.TemporaryDirectory(prefix="hotfork-dev-") as folder:
         Path(folder).chmod(0o755)  # a worker's uid must be able to reach the code below it
-        command = [sys.executable, "-c", "from runtime import cli; cli.main()", "serve", "--isolation", "auto"]
-        process = subprocess.Popen(  # noqa: S603 - this very program
-            [*command, "--state-dir", f"{folder}/state"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        assert process.stdout is not None
-        try:
-            line = process.stdout.readline()
-            if "listens on" not in line:
-                raise click.ClickException("the server could not be started")
-            yield clients.Client(line.split()[-1])
-        finally:
-            process.terminate()
-            process.communicate(timeout=STOP_S)
+        serve.serve(["--isolation", "auto", "--state-dir", f"{folder}/state"])
+
+
+def _exit_when_terminated() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 
+import psutil
 import pytest
 from conftest import HOTFORK, until
 
@@ -118,6 +119,21 @@ def test_without_a_server_it_starts_one_and_shows_what_cannot_be_compiled(folder
         assert dev.stop(signal.SIGTERM) == 128 + signal.SIGTERM
     with socket.socket() as gone, pytest.raises(ConnectionRefusedError):
         gone.connect(("127.0.0.1", int(port)))
+
+
+def test_its_server_goes_with_it_even_when_it_is_killed(folder, tmp_path):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    scratch.chmod(0o755)
+    dev = Dev(folder, HOTFORK_PORT="0", TMPDIR=str(scratch))
+    until(lambda: dev.said("is served at"))
+    server = psutil.Process(dev.process.pid).children()[0]
+    family = [server, *server.children(recursive=True)]
+    assert len(family) > 2
+    assert len(list(scratch.iterdir())) == 1
+    assert dev.stop(signal.SIGKILL) == -signal.SIGKILL
+    until(lambda: not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in family))
+    assert not list(scratch.iterdir())
 
 
 def test_a_server_that_was_named_and_is_not_there_is_not_replaced(folder):
