@@ -17,13 +17,30 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from runtime import wire
-from runtime.worker import channel, context, faults, function_logs, handler, interpreter, marshal_json, preload, root
+from runtime.worker import (
+    channel,
+    context,
+    faults,
+    function_logs,
+    handler,
+    hotcode,
+    interpreter,
+    marshal_json,
+    preload,
+    root,
+)
 
 _TOO_LARGE = f"Response payload size exceeded maximum allowed payload size ({wire.PAYLOAD_LIMIT} bytes)."
 
 
 _TYPE_LIMIT = 1024
 """Characters of an error's type beside its document: a class may have a name of megabytes."""
+
+_REPETITIONS = 20
+"""Python 3.11 adapts a function's code from the eighth call on, and each instruction some calls later."""
+
+_clear_caches: Callable[[], None] = getattr(sys, "_clear_internal_caches", None) or sys._clear_type_cache  # noqa: SLF001
+"""Forgets what was looked up at types: to forget it later, for what workers look up, is to write to each name."""
 
 _costume: interpreter.Costume | None = None
 _log = function_logs.FunctionLog()
@@ -42,6 +59,32 @@ def prepare(*more: types.ModuleType, preloaded: preload.Preloaded | None = None)
     _costume = interpreter.Costume(preloaded)
 
 
+def hide() -> None:
+    """Hide what the zygote is, once for all workers: after prepare, when it imports nothing any more."""
+    assert _costume is not None
+    _costume.hide()
+
+
+def practise(*modules: str) -> None:
+    """Rehearse often enough that the interpreter has adapted its code to what it sees: in the zygote, after prepare.
+
+    Code is adapted in place, and what was looked up at types is noted: children find that done, and copy no page for
+    it. The process is as it was then, but for what every worker does, too. ``modules`` are those whose functions
+    workers run as well.
+    """
+    folder, path, arguments = os.getcwd(), list(sys.path), (sys.argv, sys.orig_argv)  # noqa: PTH109 - no Path in a worker
+    own = (channel.__name__, interpreter.__name__, __name__, *modules)
+    hotcode.move(hotcode.run_by(rehearse) | hotcode.of(own))
+    _clear_caches()
+    for _ in range(_REPETITIONS):
+        _try_out()
+    os.chdir(folder)
+    sys.path[:] = path
+    sys.argv, sys.orig_argv = arguments
+    os.environ.clear()
+    interpreter.set_time_zone()
+
+
 def dress() -> None:
     """Do ahead what does not depend on the function; for a process that waits for one."""
     assert _costume is not None
@@ -54,10 +97,14 @@ def rehearse() -> None:
     The pages that it touches are copied now, and not when there is somebody who waits. Nothing of it stays but that.
     """
     dress()
+    _try_out()
+
+
+def _try_out() -> None:
     assert _costume is not None
     folder, _, file = root.REHEARSAL.rpartition("/")
     name = file.removesuffix(".py")
-    environment = {f"AWS_LAMBDA_{number}": "value" for number in range(24)}
+    environment = {f"AWS_LAMBDA_{number}": "value" for number in range(24)} | {"TZ": interpreter.TIME_ZONE}
     _costume.become(wire.Assign(name, environment, folder, "/opt", "/var/runtime", 0, "", ""))
     _log.install(None, None)
     warm_up(handler.find(f"{name}.handler"), b"{}")

@@ -5,7 +5,7 @@ Since Python 3.12 an object is immortal whose count has a value that counting ne
 for this): that of None. It is never freed either, which is no loss here: nothing that the zygote has loaded is freed in
 a worker. Before Python 3.12 there is no such value, and nothing is done.
 
-Of a hello's worker 0.9 MiB remain shared by this: its own pages are 595 instead of 946 on Python 3.13, and a third of
+Of a hello's worker 1.4 MiB remain shared by this: its own pages are 595 instead of 946 on Python 3.13, and a third of
 the page faults of a start are spared.
 """
 

@@ -14,6 +14,7 @@ a worker that waits as a blank has it behind itself.
 # Strings, because sys.path holds strings, and because pathlib is one more module to have loaded.
 # ruff: noqa: PTH118, PTH120, PTH208
 
+import _signal  # type: ignore[import-not-found]
 import builtins
 import io
 import linecache
@@ -37,7 +38,7 @@ _STDLIB_PATH = [
     os.path.join(_STDLIB, "lib-dynload"),
 ]
 _SITE_PACKAGES = os.path.join("lib", f"python{sys.version_info.major}.{sys.version_info.minor}", "site-packages")
-_TIME_ZONE = ":UTC"
+TIME_ZONE = ":UTC"
 
 # What AWS's runtime has imported before the handler (seen with awslambdaric 4.2 on Python 3.12 and 3.13): a
 # function's file of such a name is not found on Lambda, either.
@@ -60,7 +61,7 @@ _EXITING_SIGNALS = tuple(
 )
 _SIGINT = int(signal.SIGINT)
 # What is behind signal.signal, without its search for enum members.
-_set_signal: Callable[[int, Any], Any] = getattr(signal.signal, "__wrapped__", signal.signal)
+_set_signal: Callable[[int, Any], Any] = _signal.signal
 
 
 def preloaded(names: Sequence[str], folder: str, home: str) -> preload.Preloaded:
@@ -74,6 +75,7 @@ class Costume:
 
     def __init__(self, preloaded: preload.Preloaded | None = None) -> None:
         self.worn = False
+        self._hidden = False
         self._preloaded = preloaded
         self._module_count = len(sys.modules)
         # What is replaced is kept alive: to free it would touch every page that it lies on.
@@ -82,6 +84,7 @@ class Costume:
             for name, module in sys.modules.items()
             if name != "__main__" and name.partition(".")[0] not in sys.stdlib_module_names
         ]
+        self._old_main = sys.modules["__main__"]
         self._replaceable: dict[str, list[str]] = {}
         for name in sys.modules:
             top = name.partition(".")[0]
@@ -97,11 +100,13 @@ class Costume:
 
     def fits(self) -> bool:
         """Return whether nothing was imported since it was made."""
-        return self.worn or len(sys.modules) == self._module_count
+        return self._hidden or len(sys.modules) == self._module_count
 
-    def put_on(self) -> None:
-        """Hide what this process was; nothing of it depends on the function."""
-        self.worn = True
+    def hide(self) -> None:
+        """Hide what this process was, as far as that may be done in the zygote: it can import nothing of ours then."""
+        if self._hidden:
+            return
+        self._hidden = True
         for name, _ in self._foreign:
             del sys.modules[name]
         sys.modules["__main__"] = self._main
@@ -112,7 +117,6 @@ class Costume:
         if self._preloaded is not None:
             finder: Any = self._preloaded
             sys.meta_path.insert(-1, finder)
-            renewal.renew()
         sys.path_importer_cache = self._importers
         if sys.prefix != sys.base_prefix:
             # A virtual environment of ours is not the function's: what it executes is the base interpreter.
@@ -122,6 +126,14 @@ class Costume:
         # Fresh streams, that lose no complete line when the process is killed, and hold no line of the zygote's.
         sys.stdin, sys.stdout, sys.stderr = self._streams
         sys.__stdin__, sys.__stdout__, sys.__stderr__ = self._streams  # type: ignore[misc]
+        os.register_at_fork(before=_block, after_in_parent=_unblock, after_in_child=_reset_signals)
+
+    def put_on(self) -> None:
+        """Be nothing but what Lambda would have started; nothing of it depends on the function."""
+        self.worn = True
+        self.hide()
+        if self._preloaded is not None:
+            renewal.renew()
         _set_signals()
 
     def forget(self) -> None:
@@ -165,7 +177,7 @@ class Costume:
 
 def set_time_zone() -> None:
     """Make the zygote's time zone that of Lambda, so that no worker has to read it from a file."""
-    os.environ["TZ"] = _TIME_ZONE
+    os.environ["TZ"] = TIME_ZONE
     time.tzset()
 
 
@@ -224,7 +236,6 @@ def _set_signals() -> None:
     for number in _EXITING_SIGNALS:
         _set_signal(number, _end_by_signal)
     _set_signal(_SIGINT, signal.default_int_handler)
-    os.register_at_fork(before=_block, after_in_parent=_unblock, after_in_child=_reset_signals)
 
 
 def _end_by_signal(number: int, _frame: types.FrameType | None) -> None:

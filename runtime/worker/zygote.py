@@ -26,6 +26,7 @@ from typing import NoReturn
 from runtime import wire
 from runtime.worker import (
     bootstrap,
+    holes,
     immortal,
     interpreter,
     kernel,
@@ -37,6 +38,7 @@ from runtime.worker import (
     seccomp,
     syscalls,
     template,
+    views,
 )
 from runtime.worker.job import Job, Setting
 
@@ -188,10 +190,7 @@ class Zygote:
         poll = select.poll()
         poll.register(self.control, select.POLLIN)
         poll.register(self.wakeup, select.POLLIN)
-        bootstrap.prepare(template, preloaded=self.preloaded)
-        gc.collect()
-        immortal.keep_all()
-        gc.freeze()
+        self._prepare()
         conflicts = self.preloaded.conflicts if self.preloaded is not None else ()
         self._say_with_pidfd(wire.ZygoteReady(self.setting.absent, " ".join(sorted(conflicts))), os.getpid())
         while True:
@@ -201,6 +200,19 @@ class Zygote:
                     self._reap()
                 elif not self._take_order():
                     return
+
+    def _prepare(self) -> None:
+        """Leave as little as can be for workers to do, and to copy."""
+        bootstrap.prepare(template, preloaded=self.preloaded)
+        bootstrap.hide()
+        if self.setting.mode != "bare":  # where no rehearsal lies
+            gc.collect()
+            holes.fill()  # so that what is made now lies together, too
+            bootstrap.practise(__name__, *(module.__name__ for module in (kernel, landlock, rights, sandbox, views)))
+        gc.collect()
+        immortal.keep_all()
+        holes.fill()
+        gc.freeze()
 
     def _say(self, message: wire.FromZygote) -> None:
         self.control.sendall(wire.encode(message))

@@ -1,14 +1,10 @@
 """Objects that are not counted, in each interpreter that is here."""
 
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+import served
 
-import runtime
-
-INTERPRETERS = [sys.executable, *map(str, Path("/root/.pyenv/versions").glob("3.1[2-9].*/bin/python3"))]
 PROGRAM = """
 import gc, sys
 sys.path.append(sys.argv[1])
@@ -39,7 +35,6 @@ assert inner == "inner"
 """
 
 
-@pytest.mark.parametrize("interpreter", INTERPRETERS)
+@pytest.mark.parametrize("interpreter", served.INTERPRETERS, ids=served.name_of)
 def test_what_is_there_is_counted_no_more_and_works_as_before(interpreter):
-    folder = Path(runtime.__file__).parents[1]
-    subprocess.run([interpreter, "-I", "-S", "-c", PROGRAM, str(folder)], check=True, timeout=60)
+    subprocess.run([interpreter, "-I", "-S", "-c", PROGRAM, str(served.ROOT)], check=True, timeout=60)

@@ -1,0 +1,52 @@
+"""Code that is found by running it, and moved."""
+
+import os
+import subprocess
+
+import pytest
+import served
+
+from runtime.worker import hotcode
+
+PROGRAM = """
+import sys
+sys.path += sys.argv[1:]
+from runtime.worker import hotcode
+import textwrap, string
+def outer(number):
+    def inner():
+        return number + 1
+    return [inner() for _ in range(2)]
+class Kind:
+    def method(self, default=[]):
+        return default, __class__
+def idle():
+    return "idle"
+watched = hotcode.run_by(lambda: (outer(1), Kind().method()))
+before = {one: one.__code__ for one in (outer, Kind.method, idle)}
+assert {id(before[one]) for one in before} & watched == {id(before[outer]), id(before[Kind.method])}
+hotcode.move(watched)
+assert outer.__code__ is not before[outer] and outer.__code__ == before[outer]
+assert Kind.method.__code__ is not before[Kind.method]
+assert idle.__code__ is before[idle]
+assert outer(1) == [2, 2] and Kind().method() == ([], Kind)
+codes = hotcode.of(["textwrap"])
+assert id(textwrap.wrap.__code__) in codes and id(textwrap.TextWrapper.fill.__code__) in codes
+assert id(string.capwords.__code__) not in codes
+hotcode.move(codes)
+assert textwrap.wrap("a b c", 2) == ["a", "b", "c"]
+"""
+
+
+@pytest.mark.parametrize("interpreter", served.INTERPRETERS, ids=served.name_of)
+def test_what_runs_is_moved_and_runs_on(interpreter):
+    path = [str(served.ROOT), str(served.SITE)]
+    subprocess.run([interpreter, "-I", "-S", "-c", PROGRAM, *path], check=True, timeout=60)
+
+
+def test_what_is_watched_is_done_in_a_child():
+    seen = []
+    assert hotcode.run_by(lambda: seen.append(1))
+    assert not seen
+    with pytest.raises(ChildProcessError):
+        os.wait()
