@@ -133,13 +133,13 @@ class FunctionLog:
     def install(self, log_format: str | None, log_level: str | None) -> None:
         """Install the root handler; the arguments are AWS_LAMBDA_LOG_FORMAT and AWS_LAMBDA_LOG_LEVEL."""
         self._json = (log_format or "").upper() == "JSON"
-        self._handler.setFormatter(self._json_format if self._json else self._text_format)
-        logging.Formatter.converter = time.gmtime
-        root = logging.getLogger()
+        self._handler.formatter = self._json_format if self._json else self._text_format
         level = "DEBUG" if log_level == "TRACE" else (log_level or "").upper()
-        if level in logging.getLevelNamesMapping():
-            root.setLevel(level)
-        root.addHandler(self._handler)
+        if level and level in logging.getLevelNamesMapping():
+            logging.root.setLevel(level)
+        if self._handler not in logging.root.handlers:  # otherwise practised in the zygote
+            logging.Formatter.converter = time.gmtime
+            logging.root.addHandler(self._handler)
 
     def enter(self, request_id: str, tenant_id: str | None) -> None:
         """Say which invocation the coming records belong to."""

@@ -85,6 +85,7 @@ class Costume:
             if name != "__main__" and name.partition(".")[0] not in sys.stdlib_module_names
         ]
         self._old_main = sys.modules["__main__"]
+        self._old_lists = list(sys.path), sys.argv, sys.orig_argv
         self._replaceable: dict[str, list[str]] = {}
         for name in sys.modules:
             top = name.partition(".")[0]
@@ -143,8 +144,11 @@ class Costume:
 
     def become(self, assign: wire.Assign) -> None:
         """Be the interpreter of a function, up to the import of its handler."""
-        os.environ.clear()
-        os.environ.update(assign.environment)
+        # One by one: what a mapping does for all at once is more code, and pages, than this.
+        for name in list(os.environ):
+            del os.environ[name]
+        for name, value in assign.environment.items():
+            os.environ[name] = value
         if assign.environment.get("TZ") != self._time_zone:
             time.tzset()
         os.chdir(assign.task_root)

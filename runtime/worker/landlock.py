@@ -5,7 +5,6 @@ that keeps a worker off the host's files. Rules name what a descriptor names, so
 mounted after the ruleset was thought of must be made from that mount. Rights and their first ABI: landlock(7).
 """
 
-import contextlib
 import os
 import stat
 from collections.abc import Iterable
@@ -66,8 +65,10 @@ def rules(abi: int, read: Iterable[str | int], write: Iterable[str | int], use: 
     try:
         for places, rights in ((read, READ), (write, known & ~IOCTL_DEV), (use, READ_FILE | WRITE_FILE | IOCTL_DEV)):
             for place in places:
-                with contextlib.suppress(FileNotFoundError):
+                try:
                     _allow(ruleset, rights & known, place)
+                except FileNotFoundError:
+                    continue
     except BaseException:
         os.close(ruleset)
         raise

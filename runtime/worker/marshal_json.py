@@ -20,8 +20,7 @@ _UNESCAPED = frozenset(f"AWS_Lambda_python3.{minor}" for minor in range(12, 20))
 class Encoder(simplejson.JSONEncoder):
     """simplejson's encoder, but a Decimal's NaN is ``NaN`` instead of ``-NaN`` or ``sNaN``."""
 
-    def __init__(self) -> None:
-        escaped = os.environ.get("AWS_EXECUTION_ENV") not in _UNESCAPED
+    def __init__(self, *, escaped: bool) -> None:
         super().__init__(use_decimal=False, ensure_ascii=escaped, allow_nan=True)
 
     def default(self, o: Any) -> Any:
@@ -33,9 +32,16 @@ class Encoder(simplejson.JSONEncoder):
         return super().default(o)
 
 
+_ENCODERS = Encoder(escaped=False), Encoder(escaped=True)
+
+
+def _encoder() -> Encoder:
+    return _ENCODERS[os.environ.get("AWS_EXECUTION_ENV") not in _UNESCAPED]
+
+
 def to_json(value: Any) -> str:
     """Return the JSON text of one of our own documents."""
-    return Encoder().encode(value)
+    return _encoder().encode(value)
 
 
 _decode = simplejson.JSONDecoder().decode
@@ -94,7 +100,7 @@ class Marshaller:
     __slots__ = ("_encode",)
 
     def __init__(self) -> None:
-        self._encode = Encoder().encode
+        self._encode = _encoder().encode
 
     def marshal(self, result: Any) -> tuple[bytes | str, str]:
         """Return the payload and its content type; raise Fault Runtime.MarshalError where there is no JSON for it.

@@ -41,7 +41,6 @@ them, and completes what it shares with its template (COPY):
 * seccomp         the worker's filter, on top of the template's
 """
 
-import dataclasses
 import errno
 import os
 import select
@@ -113,7 +112,7 @@ def confine(job: Job, serve: Callable[[int, int], NoReturn], rest: Callable[[], 
         if job.is_blank:
             if not _is_asked_for(job):
                 rest()
-            job = _completed(job)
+            _complete(job)
         run(SEAL, job)
     except StepFailed as failed:
         _refuse(job, failed)
@@ -141,17 +140,16 @@ def _refuse(job: Job, failed: StepFailed) -> NoReturn:
     os._exit(REFUSED)
 
 
-def _completed(job: Job) -> Job:
-    """Return the job of a blank as soon as it is known; exit where it is not wanted any more."""
+def _complete(job: Job) -> None:
+    """Complete the order of a blank as soon as it is known; exit where it is not wanted any more."""
     try:
         tag, *fields = channel.Channel(job.fds["request"], job.fds["response"]).receive()
     except channel.Closed:
         os._exit(0)
     if tag != wire.Seal.TAG:
         raise StepFailed("order", errno.EBADMSG, f"a blank was sent message {tag}")
-    seal = wire.Seal(*fields)
-    order = dataclasses.replace(job.order, uid=seal.uid, gid=seal.gid, folders=seal.folders, limits=seal.limits)
-    return dataclasses.replace(job, order=order)
+    seal, order = wire.Seal(*fields), job.order
+    order.uid, order.gid, order.folders, order.limits = seal.uid, seal.gid, seal.folders, seal.limits
 
 
 def check(job: Job) -> None:
