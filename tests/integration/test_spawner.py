@@ -184,7 +184,7 @@ def order_for_ever(rig):
 
 def settings(**changes):
     folders = tuple(
-        sorted({str(sandbox_rig.Path(module.__file__).parents[1]) for module in (wire, __import__("msgpack"))})
+        sorted({str(sandbox_rig.Path(module.__file__).parents[1]) for module in (errors, __import__("msgpack"))})
     )
     defaults = {"python": sys._base_executable, "library": folders, "sdk": None, "mode": "bare"}
     return spawner.Settings(**{**defaults, **changes})

@@ -15,10 +15,12 @@ import time
 from pathlib import Path
 from typing import Self
 
+import msgpack
+
 from runtime import wire
 
 ROOT = Path(__file__).parents[3]
-SITE = Path(wire.msgpack.__file__).parents[1]
+SITE = Path(msgpack.__file__).parents[1]
 
 INTERPRETERS = [
     sys.executable,

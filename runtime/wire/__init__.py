@@ -1,0 +1,113 @@
+"""Frames and messages between the supervisor and a worker: pure, bounded, msgpack only.
+
+A frame is a 4-byte big-endian length and that many bytes of msgpack. A frame holds one message: an array
+whose first element is the message's tag. Payloads travel as opaque ``bin``; nothing here looks into them.
+
+A large payload is not packed, for that copies it: then the frame's length has its highest bit set, and the frame holds
+another length, so many bytes of msgpack with the message less its last field, and the last field as it is.
+
+    supervisor -> worker   Seal    to a blank, once: what its sandbox lacks
+                           Assign  once: which function to become
+                           Snap    to a template, once, after Assign
+                           Invoke  one at a time
+    worker -> supervisor   Confined | Refused     the sandbox stands, or which step failed
+                           Ready | InitError      the handler is imported, or why not
+                           Response | HandlerError   exactly one of these per Invoke, unless it streams:
+                           Chunk* End             a streamed response
+                           Snapped                a template forks copies from now on, or why it cannot
+    supervisor -> zygote   Spawn   also to a template, which then answers as a zygote does
+    zygote -> supervisor   ZygoteReady | ZygoteFailed     once
+                           Spawned | SpawnFailed   for each Spawn; after Spawned, one Exited
+"""
+
+from runtime.wire.decoder import Decoder
+from runtime.wire.frames import (
+    FRAME_LIMIT,
+    LARGE,
+    LENGTH_SIZE,
+    PACKET_LIMIT,
+    PAYLOAD_LIMIT,
+    FrameTooLarge,
+    WireError,
+    encode,
+    encode_large,
+    large_head,
+    parse,
+    parse_packet,
+    size_of,
+)
+from runtime.wire.messages import (
+    SUPERVISOR_MESSAGES,
+    TEMPLATE_MESSAGES,
+    WORKER_MESSAGES,
+    ZYGOTE_MESSAGES,
+    ZYGOTE_ORDERS,
+    Assign,
+    Chunk,
+    Confined,
+    End,
+    Exited,
+    FromSupervisor,
+    FromWorker,
+    FromZygote,
+    HandlerError,
+    InitError,
+    Invoke,
+    Message,
+    Ready,
+    Refused,
+    Response,
+    Seal,
+    Snap,
+    Snapped,
+    Spawn,
+    Spawned,
+    SpawnFailed,
+    ZygoteFailed,
+    ZygoteReady,
+)
+
+__all__ = [
+    "FRAME_LIMIT",
+    "LARGE",
+    "LENGTH_SIZE",
+    "PACKET_LIMIT",
+    "PAYLOAD_LIMIT",
+    "SUPERVISOR_MESSAGES",
+    "TEMPLATE_MESSAGES",
+    "WORKER_MESSAGES",
+    "ZYGOTE_MESSAGES",
+    "ZYGOTE_ORDERS",
+    "Assign",
+    "Chunk",
+    "Confined",
+    "Decoder",
+    "End",
+    "Exited",
+    "FrameTooLarge",
+    "FromSupervisor",
+    "FromWorker",
+    "FromZygote",
+    "HandlerError",
+    "InitError",
+    "Invoke",
+    "Message",
+    "Ready",
+    "Refused",
+    "Response",
+    "Seal",
+    "Snap",
+    "Snapped",
+    "Spawn",
+    "SpawnFailed",
+    "Spawned",
+    "WireError",
+    "ZygoteFailed",
+    "ZygoteReady",
+    "encode",
+    "encode_large",
+    "large_head",
+    "parse",
+    "parse_packet",
+    "size_of",
+]
