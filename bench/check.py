@@ -123,6 +123,7 @@ PROMISES: tuple[Promise, ...] = (
     _promise(5, "cold start, snapshot, p99", "fork", 25e-3, "s", _share("snapshot.latency", 0.99), scenario="snapshot"),
     _promise(6, "0 to 1,000 workers, hello", "fork", 4.0, "s", _mean("scale.hello.all"), scenario="scale"),
     _promise(6, "0 to 1,000 workers, snapshot", "fork", 15.0, "s", _mean("scale.heavy.all"), scenario="scale"),
+    _promise(6, "calls failed meanwhile", "none", 0, "", _mean("scale.failed"), scenario="scale"),
     _promise(7, "idle worker, hello, PSS", "none", 2 * 2**20, "B", _mean("density.hello.pss"), scenario="density"),
     _promise(7, "idle worker, snapshot, PSS", "none", 12 * 2**20, "B", _mean("density.heavy.pss"), scenario="density"),
     _promise(8, "registered function", "none", 20 * 2**10, "B", _mean("functions.memory"), scenario="functions"),

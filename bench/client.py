@@ -59,11 +59,22 @@ class Client:
     ) -> tuple[int, bytes]:
         """Send bytes and return status and body; raise OSError where there is no server."""
         try:
+            return self._once(method, path, body, headers)
+        except http.client.RemoteDisconnected:
+            if method != "GET":
+                raise
+            # The connection was idle for too long.
+            return self._once(method, path, body, headers)
+
+    def _once(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None) -> tuple[int, bytes]:
+        try:
             self._connection.request(method, path, body, dict(headers or {}))
             response = self._connection.getresponse()
             return response.status, response.read()
         except http.client.HTTPException as error:
             self._connection.close()
+            if isinstance(error, OSError):
+                raise
             raise ConnectionError(f"{method} {path}: {error!r}") from error
         except OSError:
             self._connection.close()

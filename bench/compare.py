@@ -2,7 +2,7 @@
 
 import random
 
-from bench import result, stats, text
+from bench import result, stats, summary, text
 
 _NS = 1e-9
 _SHARES = (("p50", 0.5), ("p99", 0.99))
@@ -42,7 +42,7 @@ def _percentile_row(old: result.Distribution, new: result.Distribution, name: st
 
 
 def _scalar_row(old: result.Scalar, new: result.Scalar) -> list[str]:
-    before, after = (sum(measure.values) / len(measure.values) for measure in (old, new))
+    before, after = (summary.mean(measure) for measure in (old, new))
     found = stats.scalar_ratio_interval(new.values, old.values)
     return [
         new.name,

@@ -97,7 +97,12 @@ def serve(isolation: str, settings: str = "", state_dir: Path | None = None) -> 
         api = client.Client(host, port)
         stack.callback(api.close)
         _until_ready(api, process, output, began + START_TIMEOUT_S)
-        yield Server(host, port, process.pid, confinement, time.monotonic() - began, api)
+        try:
+            yield Server(host, port, process.pid, confinement, time.monotonic() - began, api)
+        except (OSError, load.LoadFailed) as error:
+            if process.poll() is None:
+                raise
+            raise NotReady(f"the server ended, status {process.returncode}:\n{_last(output)}") from error
 
 
 @contextlib.contextmanager
@@ -133,6 +138,10 @@ def _until_ready(api: client.Client, process: subprocess.Popen[bytes], output: P
         if process.poll() is not None or time.monotonic() > deadline:
             raise NotReady(f"the server is not ready:\n{output.read_text(encoding='utf-8', errors='replace').strip()}")
         time.sleep(0.01)
+
+
+def _last(output: Path) -> str:
+    return output.read_text(encoding="utf-8", errors="replace").strip()[-2000:]
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

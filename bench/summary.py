@@ -1,5 +1,6 @@
 """The figures of a result's measures, with their intervals. Pure, but for a fixed seed."""
 
+import math
 import random
 import statistics
 
@@ -29,8 +30,8 @@ def typical_interval(measure: result.Distribution, share: float) -> stats.Interv
 
 
 def mean(measure: result.Scalar) -> float:
-    """Return the mean of a measure's runs."""
-    return statistics.fmean(measure.values)
+    """Return the mean of a measure's runs; NaN where no run has a figure."""
+    return statistics.fmean(measure.values) if measure.values else math.nan
 
 
 def tables(found: result.Result) -> list[result.Table]:

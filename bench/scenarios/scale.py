@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bench import (
@@ -83,7 +83,7 @@ def run(given: setting.Setting) -> result.Result:
             f"0 to {count} workers",
             server,
             environment,
-            measures=[one for each in variants for one in measures(each, count)],
+            measures=[*(one for each in variants for one in measures(each, count)), failed(variants)],
             plots=[
                 *(_plot(each) for each in variants),
                 result.Latency(
@@ -175,6 +175,16 @@ def measures(variant: Variant, count: int) -> list[result.Measure]:
         measure.latency(f"{name}.quiet", "another function, before", variant.quiet),
         measure.latency(f"{name}.beside", f"another function, meanwhile ({title})", variant.beside),
     ]
+
+
+def failed(variants: Sequence[Variant]) -> result.Scalar:
+    """Return how many calls failed, of all functions together, run by run."""
+    runs = zip(*(variant.starts.results for variant in variants), strict=True)
+    values = [
+        float(sum(each.count for one in turn for name, each in one.outcomes.items() if not plan.is_good(name)))
+        for turn in runs
+    ]
+    return result.Scalar(name="scale.failed", title="calls that failed", unit="", values=values, better="lower")
 
 
 def notes(variant: Variant, budget_mb: int) -> list[str]:

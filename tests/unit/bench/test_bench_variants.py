@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from bench import check, histogram, machine, memory, metrics, procfs, records, result
+from bench import check, histogram, machine, memory, metrics, procfs, records, result, summary, text
 from bench.scenarios import density, scale
 
 PLACE = machine.Environment(
@@ -86,16 +86,26 @@ def test_the_most_memory_is_that_in_between(watch):
 def test_each_variant_of_scale_is_held_against_its_own_limit(watch):
     hello = a_scale("hello", 16.0, [16.5, 18.0], watch)
     heavy = a_scale("heavy", 34.0, [40.0, 48.0], watch)
-    found = a_result("scale", [*scale.measures(hello, 2), *scale.measures(heavy, 2)])
+    found = a_result("scale", [*scale.measures(hello, 2), *scale.measures(heavy, 2), scale.failed([hello, heavy])])
     promises = [each for each in check.PROMISES if each.row == 6]
     verdicts = check.judge(promises, found, check.REFERENCE)
     assert [(round(each.measured, 3), each.promise.limit, each.kept) for each in verdicts] == [
         (2.0, 4.0, True),
         (14.0, 15.0, True),
+        (0, 0, True),
     ]
     by_name = {each.name: each.values for each in found.measures if isinstance(each, result.Scalar)}
     assert by_name["scale.heavy.lag"] == [0.05]
     assert by_name["scale.heavy.memory"] == [400 << 20]
+
+
+def test_a_scale_out_of_which_calls_failed_keeps_no_promise(watch):
+    hello, heavy = (a_scale(key, 16.0, [], watch, _429=[0.1, 0.1]) for key in ("hello", "heavy"))
+    found = a_result("scale", [*scale.measures(hello, 2), *scale.measures(heavy, 2), scale.failed([hello, heavy])])
+    verdicts = check.judge([each for each in check.PROMISES if each.row == 6], found, check.REFERENCE)
+    assert [each.kept for each in verdicts] == [False, False, False]
+    assert verdicts[-1].measured == 4
+    assert "4" in text.rendered(found, summary.tables(found))
 
 
 def test_the_notes_of_scale_name_what_went_wrong(watch, monkeypatch):
