@@ -208,11 +208,9 @@ class Server:
     def run(self) -> NoReturn:
         """Serve until the supervisor closes the pipe."""
         pipe = self._pipe
-        is_init = os.getpid() == 1
         while True:
             self.answer(*pipe.receive())
-            if is_init:
-                _reap()
+            _reap()
 
     def answer(  # noqa: PLR0913, PLR0917 - the message's fields, in its order
         self,
@@ -302,7 +300,7 @@ def flush() -> None:
 
 
 def _reap() -> None:
-    """Collect the orphans that fell to pid 1; between invocations only, so that no wait of the function's fails."""
+    """Collect the orphans that fell to us; between invocations only, so that no wait of the function's fails."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

@@ -82,8 +82,10 @@ def identity(job: Job) -> None:
         os.setresuid(job.order.uid, job.order.uid, job.order.uid)
 
 
-def privileges(_job: Job) -> None:
+def privileges(job: Job) -> None:
     """Give up all capabilities for ever, and be opaque to others of the same uid."""
+    if job.setting.mode == "bare":
+        kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)  # pid 1 of a namespace gets its orphans anyway
     kernel.drop_capabilities()
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)

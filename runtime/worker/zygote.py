@@ -67,7 +67,9 @@ def main(arguments: list[str]) -> NoReturn:
         _check_machine()
         os.umask(0o022)  # the supervisor's may hide from workers what is made for them
         step = "namespaces"
-        if mode != "bare":
+        if mode == "bare":
+            kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)  # what a dead worker leaves becomes ours: see _reap
+        else:
             _enter_namespaces(mode, control, *user_namespace)
             step = "root"
             host_view = _enter_root(sdk, resolv_conf)
@@ -229,6 +231,16 @@ class Zygote:
             slot = self.workers.pop(pid, None)
             if slot is not None:
                 self._say(wire.Exited(slot, status))
+        if self.own_pids < 0:
+            self._kill_orphans()
+
+    def _kill_orphans(self) -> None:
+        """Kill what dead workers started, where no pid namespace ended with them; what that leaves comes to us again."""
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:  # noqa: PTH123 - a Path each time is waste
+            children = map(int, file.read().split())
+        for pid in children:
+            if pid not in self.workers:
+                os.kill(pid, signal.SIGKILL)
 
     def _take_order(self) -> bool:
         """Serve one order; return False at the end of the socket."""

@@ -1,11 +1,14 @@
 """The supervisor's side of a zygote, against real ones."""
 
+import asyncio
 import os
 import signal
 import socket
 import sys
+import textwrap
 from pathlib import Path
 
+import psutil
 import pytest
 import sandbox_rig
 import uvloop
@@ -70,10 +73,21 @@ async def test_more_orders_than_the_queue_holds_are_refused(any_rig, monkeypatch
 
 async def test_kill_ends_a_worker_with_its_children(rig):
     worker = await rig.worker()
-    await worker.run("import subprocess; subprocess.Popen(['/bin/sleep', '1000']); result = 1")
+    started = """
+        import subprocess
+        subprocess.Popen(["/bin/sleep", "1000"])
+        subprocess.run(["/bin/sh", "-c", "setsid sh -c 'sleep 1000 & sleep 1000' & exit"])
+        result = 1
+    """
+    await worker.run(textwrap.dedent(started))
+    worker_pid = sandbox_rig.pid_of(await worker.listener.pidfd)
+    async with asyncio.timeout(sandbox_rig.DEADLINE):
+        while len(family := psutil.Process(worker_pid).children(recursive=True)) < 3:
+            await asyncio.sleep(0.01)
     rig.spawner.kill(worker.slot)
     assert await worker.ended() == ("exit", signal.SIGKILL)
     rig.spawner.kill(worker.slot)
+    await sandbox_rig.gone([one.pid for one in family])
 
 
 async def test_kill_before_the_fork_is_known_is_kept(any_rig):
