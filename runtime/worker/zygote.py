@@ -235,7 +235,7 @@ class Zygote:
             self._kill_orphans()
 
     def _kill_orphans(self) -> None:
-        """Kill what dead workers started, where no pid namespace ended with them; what that leaves comes to us again."""
+        """Kill what dead workers started, where no pid namespace ended with them; what that leaves comes next."""
         with open(f"/proc/self/task/{os.getpid()}/children") as file:  # noqa: PTH123 - a Path each time is waste
             children = map(int, file.read().split())
         for pid in children:
