@@ -105,19 +105,19 @@ def _try_out() -> None:
     folder, _, file = root.REHEARSAL.rpartition("/")
     name = file.removesuffix(".py")
     environment = {f"AWS_LAMBDA_{number}": "value" for number in range(24)} | {"TZ": interpreter.TIME_ZONE}
-    _costume.become(wire.Assign(name, environment, folder, "/opt", "/var/runtime", 0, "", ""))
-    _log.install(None, None)
-    warm_up(handler.find(f"{name}.handler"), b"{}")
+    assign = wire.Assign(f"{name}.handler", environment, folder, "/opt", "/var/runtime", 0, "", "")
+    invoke = wire.Invoke("", 1 << 42, "", "", b"{}", b"{}", None, False, b"{}")
+    requests, writing = os.pipe()
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.write(writing, wire.encode(assign) + wire.encode(invoke))
+    pipe = channel.Channel(requests, null)
+    server, import_us = _become(_costume, pipe)
+    pipe.send(wire.Ready(import_us))
+    server.answer(*pipe.receive())
+    for fd in (requests, writing, null):
+        os.close(fd)
     del sys.modules[name]
     _costume.forget()
-
-
-def warm_up(function: Callable[..., Any], event: bytes) -> None:
-    """Call a handler with an event; nobody hears what comes of it."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    server = Server(channel.Channel(null, null), function)
-    server.answer(wire.Invoke.TAG, "", 1 << 42, "", "", b"{}", b"{}", None, False, event)
-    os.close(null)
 
 
 def serve(request_fd: int, response_fd: int) -> NoReturn:
@@ -157,6 +157,10 @@ def start(pipe: channel.Channel) -> tuple["Server", int]:
     costume = _costume if _costume is not None and _costume.fits() else interpreter.Costume()
     if not costume.worn:
         costume.put_on()
+    return _become(costume, pipe)
+
+
+def _become(costume: interpreter.Costume, pipe: channel.Channel) -> tuple["Server", int]:
     assign = wire.Assign(*pipe.receive()[1:])
     costume.become(assign)
     _log.install(os.environ.get("AWS_LAMBDA_LOG_FORMAT"), os.environ.get("AWS_LAMBDA_LOG_LEVEL"))
@@ -199,7 +203,10 @@ class Server:
 
     def warm_up(self, event: bytes) -> None:
         """Call the handler with an event; nobody hears what comes of it."""
-        warm_up(self._handler, event)
+        null = os.open(os.devnull, os.O_WRONLY)
+        server = self.over(channel.Channel(null, null))
+        server.answer(wire.Invoke.TAG, "", 1 << 42, "", "", b"{}", b"{}", None, False, event)
+        os.close(null)
 
     def over(self, pipe: channel.Channel) -> "Server":
         """Return one that serves the same function over another pipe."""
