@@ -1,5 +1,7 @@
 """Steps of the sandbox that settle what a worker sees: cgroup, namespaces, mounts, names."""
 
+# What socket wraps dresses numbers as enums, which would copy 20 pages into each child.
+import _socket
 import errno
 import fcntl
 import os
@@ -14,6 +16,7 @@ _OPTIONAL_NAMESPACES = {
     "uts": kernel.CLONE_NEWUTS,
     "cgroup_view": kernel.CLONE_NEWCGROUP,
 }
+_AF_INET, _SOCK_DGRAM = int(socket.AF_INET), int(socket.SOCK_DGRAM)
 _SIOCSIFFLAGS = 0x8914
 _LOOPBACK_UP = struct.pack("16sH22x", b"lo", 0x1)
 """struct ifreq with IFF_UP: netdevice(7)."""
@@ -45,8 +48,9 @@ def network(job: Job) -> None:
         kernel.setns(job.fds["netns"], kernel.CLONE_NEWNET)
     else:
         kernel.unshare(kernel.CLONE_NEWNET)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-            fcntl.ioctl(any_socket, _SIOCSIFFLAGS, _LOOPBACK_UP)
+        any_socket = _socket.socket(_AF_INET, _SOCK_DGRAM)
+        fcntl.ioctl(any_socket.fileno(), _SIOCSIFFLAGS, _LOOPBACK_UP)
+        any_socket.close()
 
 
 def proc(_job: Job) -> None:
