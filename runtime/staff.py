@@ -67,6 +67,7 @@ async def assemble(
         images=_scratch(settings.state_dir, report),
         network=network,
         private=_private(settings.state_dir) if report.mode == "bare" else None,
+        walled=report.level == isolation.STRONG and "network" not in network.skip,
     )
     holdings = holding.Holdings(supplies, spawn_task)
     up.push_async_callback(holdings.close)

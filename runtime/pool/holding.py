@@ -46,6 +46,8 @@ class Sources:
     images: scratch.Store | None = None
     private: Path | None = None
     """Where workers without a mount namespace get folders of their own for /tmp."""
+    walled: bool = False
+    """Whether a worker can give descriptors to nobody: it is alone in its namespaces of processes and network."""
 
 
 class Holdings:
@@ -101,7 +103,8 @@ class Holdings:
         if holding.acquired:
             sources.groups.release(holding.group, spent=holding.on_misuse)
         if holding.image is not None and sources.images is not None:
-            sources.images.discard(holding.image, holding.on_misuse)
+            alone = sources.walled and not holding.shared
+            sources.images.discard(holding.image, holding.on_misuse, alone=alone)
         if holding.folder is not None:
             self._spawn_task(_remove(holding.folder))
         if holding.function_name is not None:
@@ -149,7 +152,7 @@ class Holding:
 
     __slots__ = (
         *("_cpu_share", "_door", "_group", "_memory_mb", "_owner", "_pid", "_pidfd", "_shared_bytes", "_tmpfs_mb"),
-        *("_version", "folder", "function_name", "image", "netns_fd", "on_misuse", "tmp_mb", "uid"),
+        *("_version", "folder", "function_name", "image", "netns_fd", "on_misuse", "shared", "tmp_mb", "uid"),
     )
 
     def __init__(
@@ -172,6 +175,8 @@ class Holding:
         """Memory that it shares with its template, and that is not its own once more."""
         self._cpu_share: float | None = STARTING_SHARE
         """None: what goes with its memory."""
+        self.shared = shared is not None
+        """Whether others than one worker have its descriptors: a template and its copies."""
         self.on_misuse = shared[1] if shared else None
         """Of a copy of a template, whose code has its descriptors: called, from a thread, where it keeps them."""
         self.tmp_mb = tmp_mb

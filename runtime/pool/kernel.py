@@ -20,10 +20,12 @@ NOSUID = 0x2
 NODEV = 0x4
 """Attributes of mounts (mount_setattr(2), MOUNT_ATTR_*)."""
 
-_FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432
+_FSOPEN, _FSCONFIG, _FSMOUNT, _FSPICK = 430, 431, 432, 433
 _FSCONFIG_SET_FLAG = 0
 _FSCONFIG_SET_STRING = 1
 _FSCONFIG_CMD_CREATE = 6
+_FSCONFIG_CMD_RECONFIGURE = 7
+_FSPICK_EMPTY_PATH = 8
 _CLOEXEC = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -55,6 +57,20 @@ def new_filesystem(kind: str, options: Mapping[str, str | None], attributes: int
         return _call("fsmount", _FSMOUNT, context, _CLOEXEC, attributes)
     finally:
         os.close(context)
+
+
+def remount(mount: int) -> None:
+    """Reconfigure the filesystem of a mount as it is: the kernel then forgets the names that were looked up in it."""
+    context = _call("fspick", _FSPICK, mount, b"", _CLOEXEC | _FSPICK_EMPTY_PATH)
+    try:
+        _call("fsconfig", _FSCONFIG, context, _FSCONFIG_CMD_RECONFIGURE, None, None, 0)
+    finally:
+        os.close(context)
+
+
+def syncfs(fd: int) -> None:
+    """Write out what waits to be written of the filesystem that ``fd``, which is not O_PATH, lies on."""
+    _check("syncfs", _libc.syncfs(fd))
 
 
 def unshare(flags: int) -> None:

@@ -9,6 +9,9 @@
   so that half a gigabyte that nobody will read is not written to disk first. (EXT4_IOC_SHUTDOWN would do it too, but
   alerts the console each time.)
 
+- An image that its worker left as it was, as those of most functions, is the next one's: see ``renew``. That costs a
+  fifth of what it takes to destroy one and to make another.
+
 Everything here blocks for up to tens of milliseconds, and is thread-safe.
 """
 
@@ -103,6 +106,8 @@ class Image:
     """The file behind it."""
     device: str
     """Name of the loop device, for as long as the file system lives."""
+    written_kb: bytes
+    """The kernel's count of what was written to it, when nobody had used it."""
 
     def disk_bytes(self) -> int:
         """Return how much of the disk it takes now."""
@@ -116,10 +121,49 @@ def make(loops: Loops, folder: Path, template: Template) -> Image:
         for offset, content in template.extents:
             os.pwrite(file, content, offset)
         fd, device = _mount(loops, file)
-        return Image(size_mb=template.size_mb, fd=fd, file=file, device=device)
+        try:
+            return Image(size_mb=template.size_mb, fd=fd, file=file, device=device, written_kb=_written_kb(device))
+        except BaseException:
+            os.close(fd)
+            raise
     except BaseException:
         os.close(file)
         raise
+
+
+def renew(image: Image) -> Image | None:
+    """Return an image as good as new in place of one whose worker is gone and left it as it was; else None.
+
+    It is not asked of the worker: what anybody changes, be it undone, has to be written in the end, and ext4 counts
+    what is written. Neither is it seen by the next one which names the last one looked for: the kernel forgets them.
+    Only for a worker that could give no descriptor of it to anybody who is still there. Raises OSError.
+    """
+    folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=image.fd)
+    try:
+        kernel.syncfs(folder)
+    finally:
+        os.close(folder)
+    if _written_kb(image.device) != image.written_kb:
+        return None
+    # A mount can be attached only once, so it gets another one.
+    fd = _new_mount(f"/dev/{image.device}")
+    try:
+        kernel.remount(fd)
+        renewed = dataclasses.replace(image, fd=fd, written_kb=_written_kb(image.device))
+    except BaseException:
+        os.close(fd)
+        raise
+    os.close(image.fd)
+    return renewed
+
+
+def _written_kb(device: str) -> bytes:
+    # Through Path it would take longer than all the rest.
+    fd = os.open(f"/sys/fs/ext4/{device}/session_write_kbytes", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 32)
+    finally:
+        os.close(fd)
 
 
 def destroy(image: Image) -> None:
@@ -206,10 +250,13 @@ def _mount(loops: Loops, file: int) -> tuple[int, str]:
     """Return a descriptor of the mount, and the name of its device."""
     path, device = loops.attach(file)
     try:
-        options = {"source": str(path), **_OPTIONS}
-        return kernel.new_filesystem("ext4", options, kernel.NOSUID | kernel.NODEV), path.name
+        return _new_mount(str(path)), path.name
     finally:
         os.close(device)
+
+
+def _new_mount(source: str) -> int:
+    return kernel.new_filesystem("ext4", {"source": source, **_OPTIONS}, kernel.NOSUID | kernel.NODEV)
 
 
 def _settle(loops: Loops, file: int) -> int:

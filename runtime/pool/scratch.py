@@ -2,13 +2,14 @@
 
 A tmpfs would be charged to the function's memory: filling it would kill the function. So each /tmp is an ext4 image on
 disk (``loop_image``); what a function writes is page cache that the kernel can drop. Spares of the default size are
-made ahead.
+made ahead, and what a worker left as it was is one again.
 
 Where there are no loop devices (a container without them), no privilege, no room on disk, or ``limit`` images already,
 ``take`` answers with an OSError: the worker then makes itself a tmpfs, and its memory limit must be raised by the
 size. Images are sparse: together they may promise more than the disk holds, as long as each would fit when it is made.
 """
 
+import asyncio
 import concurrent.futures
 import errno
 import os
@@ -23,6 +24,9 @@ LIMIT = 2000
 
 RESERVE_BYTES = 1 << 30
 """No image is made where it would, when full, leave less than this on the disk."""
+
+KEPT = 64
+"""Images of one size that are kept ready at most, where workers gave them back as they were."""
 
 DEFAULT_MB = 512
 """The size that spares are kept of: Lambda's default EphemeralStorage."""
@@ -49,7 +53,10 @@ class Store:
         self._loops = loop_image.Loops()
         self._templates: dict[int, loop_image.Template] = {}
         # One of each is made here and now: nothing tells more surely whether it can be done.
-        loop_image.destroy(self._make(DEFAULT_MB))
+        self._renews = _renews(self._make(DEFAULT_MB))
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+        self._renewing = 0
         self._makers = concurrent.futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="scratch")
         # Apart, because freeing disk may wait for the disk.
         self._breakers = concurrent.futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="scratch-end")
@@ -85,19 +92,28 @@ class Store:
 
         self._of(size_mb).take(hand_over)
 
-    def discard(self, image: loop_image.Image, spent: Callable[[str], None] | None = None) -> None:
+    def discard(
+        self, image: loop_image.Image, spent: Callable[[str], None] | None = None, *, alone: bool = False
+    ) -> None:
         """Destroy an image whose worker is gone, in a thread.
 
-        Where others may hold its mount, ``spent`` is told so, from the thread, should they go on doing it.
+        Where others may hold its mount, ``spent`` is told so, from the thread, should they go on doing it. ``alone``:
+        nobody but the worker can ever have had a descriptor of it; then it is used again if it is as it was.
         """
         self._living -= 1
         if spent is None:
-            self._of(image.size_mb).discard(image)
+            one = self._of(image.size_mb)
+            if alone and self._renews and not self._closed and one.ready + self._renewing < KEPT:
+                self._renewing += 1
+                self._breakers.submit(self._renew, image, one)
+            else:
+                one.discard(image)
         else:
             self._suspects.submit(_destroy_surely, image, spent)
 
     def close(self) -> None:
         """Destroy what was made ahead and give the loop devices back; images in use go when they are discarded."""
+        self._closed = True
         for one in self._spares.values():
             one.close()
         self._makers.shutdown(wait=True)
@@ -116,6 +132,24 @@ class Store:
             )
         return self._spares[size_mb]
 
+    def _renew(self, image: loop_image.Image, spare: spares.Spares[loop_image.Image]) -> None:
+        try:
+            renewed = None if self._closed else loop_image.renew(image)
+        except OSError:
+            renewed = None
+        if renewed is None:
+            loop_image.destroy(image)
+        try:
+            self._loop.call_soon_threadsafe(self._renewed, spare, renewed)
+        except RuntimeError:  # the loop is gone
+            if renewed is not None:
+                loop_image.destroy(renewed)
+
+    def _renewed(self, spare: spares.Spares[loop_image.Image], renewed: loop_image.Image | None) -> None:
+        self._renewing -= 1
+        if renewed is not None:
+            spare.keep(renewed)
+
     def _make(self, size_mb: int) -> loop_image.Image:
         template = self._templates.get(size_mb)
         if template is None:
@@ -127,6 +161,21 @@ class Store:
     def _free_bytes(self) -> int:
         statistics = os.statvfs(self._folder)
         return statistics.f_bavail * statistics.f_frsize
+
+
+def _renews(image: loop_image.Image) -> bool:
+    """Return whether it shows here that somebody used an image, by an image, which is destroyed."""
+    try:
+        image = loop_image.renew(image) or image
+        os.close(os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=image.fd))
+        renewed = loop_image.renew(image)
+        image = renewed or image
+    except OSError:
+        return False
+    else:
+        return renewed is None
+    finally:
+        loop_image.destroy(image)
 
 
 def _destroy_surely(image: loop_image.Image, spent: Callable[[str], None]) -> None:

@@ -65,6 +65,15 @@ class Spares(Generic[T]):
         self.fill()
         return item
 
+    def keep(self, item: T) -> None:
+        """Take in an item that is new, or as good as that."""
+        if self._closed:
+            self.discard(item)
+        elif self._waiting:
+            self._waiting.popleft()(item)
+        else:
+            self._ready.append(item)
+
     def discard(self, item: T) -> None:
         """Destroy an item: in a thread, or here where the threads have ended."""
         try:
@@ -91,20 +100,12 @@ class Spares(Generic[T]):
         self._under_way -= 1
         error = made.exception()
         if error is None:
-            self._keep(made.result())
+            self.keep(made.result())
         elif isinstance(error, OSError):
             # The next who asks tries again; nobody waits for what cannot be made.
             self._refuse(error)
         else:
             raise error
-
-    def _keep(self, item: T) -> None:
-        if self._closed:
-            self.discard(item)
-        elif self._waiting:
-            self._waiting.popleft()(item)
-        else:
-            self._ready.append(item)
 
     def _refuse(self, error: OSError) -> None:
         while self._waiting:

@@ -130,6 +130,55 @@ async def test_a_new_image_holds_nothing_of_the_one_before(store, tmp_path):
     assert store.living == 0
 
 
+def written_and_removed(folder):
+    file = os.open("secret", os.O_CREAT | os.O_RDWR, 0o600, dir_fd=folder)
+    os.write(file, b"secret")
+    os.close(file)
+    os.unlink("secret", dir_fd=folder)
+
+
+USES = {
+    "written": written_and_removed,
+    "empty": lambda folder: os.mknod("empty", dir_fd=folder),
+    "folder": lambda folder: os.mkdir("folder", dir_fd=folder),
+    "nameless": lambda folder: os.close(os.open(".", os.O_TMPFILE | os.O_WRONLY, 0o600, dir_fd=folder)),
+    "mode": lambda folder: os.fchmod(folder, 0o777),
+    "times": lambda folder: os.utime(folder, (0, 0)),
+    "attribute": lambda folder: os.setxattr(folder, "user.secret", b"1"),
+    "listed": os.listdir,
+}
+
+
+@pytest.mark.parametrize("use", USES)
+async def test_what_was_used_is_never_used_again(store, use):
+    await until(lambda: store.ready == 2)
+    image = await take(store)
+    await until(lambda: store.ready == 2)
+    folder = opened(image)
+    USES[use](folder)
+    os.close(folder)
+    device = image.device
+    store.discard(image, alone=True)
+    await until(lambda: not pathlib.Path(f"/sys/fs/ext4/{device}").exists())
+    assert store.ready == 2
+
+
+async def test_what_was_left_as_it_was_is_used_again_if_nobody_else_had_it(store):
+    image = await take(store)
+    await until(lambda: store.ready == 2)
+    folder = opened(image)
+    with pytest.raises(FileNotFoundError):
+        os.stat("missing", dir_fd=folder)
+    os.close(folder)
+    store.discard(image, alone=True)
+    await until(lambda: store.ready == 3)
+    again = [await take(store) for _ in range(3)]
+    assert image.device in {one.device for one in again}
+    for one in again:
+        store.discard(one)  # others may have it
+    await until(lambda: not pathlib.Path(f"/sys/fs/ext4/{image.device}").exists())
+
+
 async def test_spares_are_made_ahead(store):
     await until(lambda: store.ready == 2)
     given = []
@@ -236,6 +285,7 @@ async def test_what_is_written_to_it_is_not_charged_to_the_function_until_it_die
         fd=kernel.new_filesystem("tmpfs", {"size": "512m"}, kernel.NODEV),
         file=os.open("/", os.O_RDONLY),
         device="",
+        written_kb=b"",
     )
     assert written_in_a_group(group, memory) == -signal.SIGKILL
     assert group.oom_kills() == 1
