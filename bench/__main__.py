@@ -71,7 +71,7 @@ def main() -> None:
 
 def _command(name: str, run: Callable[[setting.Setting], list[result.Result]], help_: str) -> None:
     @main.command(name, help=help_)
-    @_with_options(*(_PEERS if name in {"peers", "all"} else [_INSTALL] if name == "async" else []))
+    @_with_options(*(_PEERS if name in {"peers", "all"} else [_INSTALL] if name in {"async", "cold"} else []))
     def command(json_file: Path | None, html_file: Path | None, **options: Any) -> None:
         if options["function"] is not None and options["target"] is None:
             raise click.UsageError("--function needs --target: a server of our own has only our functions")

@@ -79,7 +79,7 @@ def rate(name: str, title: str, runs: Runs) -> result.Scalar:
 
 
 def cpu(name: str, title: str, runs: Runs) -> list[result.Scalar]:
-    """Return the CPU time for one request as measures: by who took it, and the kernel's part of each and of all."""
+    """Return the CPU time for one request as measures: by who took it and in all, and the kernel's part."""
     parts: dict[str, Callable[[procfs.FamilyCpu], float]] = {
         "supervisor": lambda taken: taken.supervisor.total,
         "supervisor in kernel": lambda taken: taken.supervisor.system,
@@ -88,6 +88,7 @@ def cpu(name: str, title: str, runs: Runs) -> list[result.Scalar]:
         "workers in kernel": lambda taken: taken.workers.system,
         "helpers": lambda taken: taken.helpers.total,
         "kernel": lambda taken: taken.total.system,
+        "all": lambda taken: taken.total.total,
     }
     counts = [sum(each.count for each in run.outcomes.values()) for run in runs.results]
     found = [

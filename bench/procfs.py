@@ -166,11 +166,11 @@ def family(supervisor: int) -> Family:
                 tops += of.get(child, ())
             else:
                 tops.append(child)
-    helpers = _below([pid for pid in of.get(supervisor, ()) if pid not in launchers], of)
-    return Family(supervisor, tuple(zygotes), _below(tops, of), helpers)
+    helpers = below([pid for pid in of.get(supervisor, ()) if pid not in launchers], of)
+    return Family(supervisor, tuple(zygotes), below(tops, of), helpers)
 
 
-def _below(tops: list[int], of: dict[int, list[int]]) -> tuple[int, ...]:
+def below(tops: list[int], of: dict[int, list[int]]) -> tuple[int, ...]:
     """Return processes and all that they started."""
     found: list[int] = []
     waiting = list(tops)
@@ -227,6 +227,12 @@ def family_cpu(supervisor: int) -> FamilyCpu:
             workers += each.cpu
     helpers = sum((each.cpu for each in map(stat, known.helpers) if each is not None), Cpu())
     return FamilyCpu(own.cpu if own is not None else Cpu(), zygote, workers, helpers)
+
+
+def tree_cpu(top: int) -> float:
+    """Return the CPU time in seconds that a process and all below it have taken so far, with those that have ended."""
+    found = [stat(pid) for pid in below([top], children())]
+    return sum(each.cpu.total + each.reaped.total for each in found if each is not None)
 
 
 def cgroups() -> int:

@@ -11,4 +11,5 @@ SERVERS: tuple[Peer, ...] = (
     servers.GRANIAN,
     servers.GUNICORN,
 )
+EXECUTOR = pools.EXECUTOR
 POOLS = pools.ALL

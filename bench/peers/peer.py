@@ -106,13 +106,11 @@ class Running:
         """Return the PSS of all its processes."""
         if self.pid is None:
             return None
-        of = procfs.children()
-        waiting, total = [self.pid], 0
-        while waiting:
-            pid = waiting.pop()
-            total += procfs.pss(pid) or 0
-            waiting += of.get(pid, ())
-        return total
+        return sum(procfs.pss(pid) or 0 for pid in procfs.below([self.pid], procfs.children()))
+
+    def cpu_s(self) -> float | None:
+        """Return the CPU time that all its processes have taken so far."""
+        return None if self.pid is None else procfs.tree_cpu(self.pid)
 
 
 @contextlib.contextmanager
@@ -138,6 +136,22 @@ def running(peer: Peer) -> Iterator[Running]:
             yield Running("127.0.0.1", port, process.pid, peer.call, peer.create)
         finally:
             _end(process)
+
+
+def started(
+    peer: Peer, stack: contextlib.ExitStack, notes: list[str], say: Callable[[str], None], *, may_install: bool
+) -> Running | None:
+    """Start a peer until the stack ends; where it cannot be, note why and return None."""
+    try:
+        if may_install:
+            peer.install(say)
+        say(f"starting {peer.name}")
+        found = stack.enter_context(running(peer))
+    except (NotInstalled, Unwilling, subprocess.CalledProcessError, OSError) as error:
+        notes.append(f"Left out: {error}")
+        return None
+    notes.append(f"{peer.name}: {peer.note}")
+    return found
 
 
 def _until_it_answers(peer: Peer, port: int, process: subprocess.Popen[bytes], output: Path) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import random
-import subprocess
 import time
 from typing import Any
 
@@ -94,15 +93,9 @@ def run(given: setting.Setting) -> result.Result:
 
 def _other(given: setting.Setting, stack: contextlib.ExitStack, notes: list[str]) -> peer.Running | None:
     """Start the peer, if it is there."""
-    try:
-        if given.install_peers:
-            _PEER.install(given.say)
-        given.say(f"starting {_PEER.name}")
-        running = stack.enter_context(peer.running(_PEER))
-    except (peer.NotInstalled, peer.Unwilling, subprocess.CalledProcessError, OSError) as error:
-        notes.append(f"Left out: {error}")
-        return None
-    notes.append(f"{_PEER.note} It keeps events in memory: its 202 does not say that they are on disk.")
+    running = peer.started(_PEER, stack, notes, given.say, may_install=given.install_peers)
+    if running is not None:
+        notes.append(f"{_PEER.name} keeps events in memory: its 202 does not say that they are on disk.")
     return running
 
 

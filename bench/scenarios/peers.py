@@ -7,13 +7,11 @@ import urllib.parse
 from pathlib import Path
 
 from bench import client, histogram, load, machine, measure, peers, plan, result, setting, summary
-from bench.peers import lambdas, peer, pools
+from bench.peers import peer, pools
 from bench.scenarios import dispatch
 
 CONNECTIONS = (1, 8, 32)
 POOL_CALLS = 2000
-COLD = 20
-"""First calls in each run, of those that have the Lambda API."""
 OURS = "hotfork"
 
 
@@ -25,7 +23,6 @@ class _Servers:
         self.notes: list[str] = []
         self.runs: dict[tuple[str, int], measure.Runs] = {}
         self.memory: dict[str, list[float]] = {}
-        self.cold: dict[str, measure.Runs] = {}
 
     def run(self, name: str, connections: int, seconds: float) -> None:
         """Run one load against one of them."""
@@ -37,19 +34,6 @@ class _Servers:
         )
         self.runs.setdefault((name, connections), measure.Runs([], [])).results.append(found)
 
-    def run_cold(self, name: str, turn: int) -> None:
-        """Create functions on one of them, where that can be, and call each for the first time."""
-        server = self.running[name]
-        if server.create is None:
-            return
-        names = [f"cold-{turn}-{number}" for number in range(COLD)]
-        with contextlib.closing(client.Client(server.host, server.port)) as api:
-            for each in names:
-                server.create(api, each)
-        calls = [plan.Call(path=client.invoke_path(each), body="{}", contains='"ok"') for each in names]
-        given = plan.Plan(host=server.host, port=server.port, calls=calls, order="once", duration_s=60.0)
-        self.cold.setdefault(name, measure.Runs([], [])).results.append(load.run(given))
-
 
 def run(given: setting.Setting) -> result.Result:
     """Run the same function on other servers and process pools, interleaved with ours; --peers installs them."""
@@ -60,16 +44,13 @@ def run(given: setting.Setting) -> result.Result:
         ours = stack.enter_context(given.server())
         ours.create("hello")
         call = plan.Call(path=client.invoke_path("hello"), body="{}", contains='"ok"')
-        everybody.running[OURS] = peer.Running(ours.host, ours.port, ours.pid, call, lambdas.create)
+        everybody.running[OURS] = peer.Running(ours.host, ours.port, ours.pid, call)
         _start(given, stack, everybody)
         for name in everybody.running:
             given.say(f"{name}: warming up")
             everybody.run(name, max(CONNECTIONS), measure.WARM_UP_S)
             everybody.runs.clear()
         for turn in range(given.repeat):
-            for name in everybody.running:
-                given.say(f"{name}, cold starts: run {turn + 1} of {given.repeat}")
-                everybody.run_cold(name, turn)
             for connections in CONNECTIONS:
                 for name, server in everybody.running.items():
                     given.say(f"{name}, {connections} connections: run {turn + 1} of {given.repeat}")
@@ -95,14 +76,9 @@ def run(given: setting.Setting) -> result.Result:
 
 def _start(given: setting.Setting, stack: contextlib.ExitStack, everybody: _Servers) -> None:
     for each in peers.SERVERS:
-        try:
-            if given.install_peers:
-                each.install(given.say)
-            given.say(f"starting {each.name}")
-            everybody.running[each.name] = stack.enter_context(peer.running(each))
-            everybody.notes.append(f"{each.name}: {each.note}")
-        except (peer.NotInstalled, peer.Unwilling, subprocess.CalledProcessError, OSError) as error:
-            everybody.notes.append(f"Left out: {error}")
+        running = peer.started(each, stack, everybody.notes, given.say, may_install=given.install_peers)
+        if running is not None:
+            everybody.running[each.name] = running
     for name, url in given.peers:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme != "http" or not parts.hostname:
@@ -158,8 +134,6 @@ def _measures(everybody: _Servers) -> list[result.Measure]:
             measure.latency(f"peers.{name}.c{connections}", title, runs),
             measure.rate(f"peers.{name}.c{connections}", title, runs),
         ]
-    for name, runs in everybody.cold.items():
-        measures.append(measure.latency(f"peers.{name}.cold", f"{name}, first call of a function", runs))
     for name, values in everybody.memory.items():
         measures.append(
             result.Scalar(

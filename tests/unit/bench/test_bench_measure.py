@@ -28,5 +28,6 @@ def test_cpu_time_is_told_by_process_and_by_kernel():
         "x.cpu.workers_in_kernel": [pytest.approx(2e-3)],
         "x.cpu.helpers": [0.0],
         "x.cpu.kernel": [pytest.approx(3e-3)],
+        "x.cpu.all": [pytest.approx(8.1e-3)],
         "x.cpu.generator": [pytest.approx(5e-3)],
     }

@@ -50,6 +50,11 @@ def test_a_family_is_told_apart_where_there_are_no_namespaces(sleeper):
     assert (procfs.family_cpu(os.getpid()) - taken).zygote.total < taken.zygote.total
 
 
+def test_the_cpu_time_of_a_tree_holds_that_of_those_who_ended(sleeper):
+    assert procfs.tree_cpu(sleeper.pid) >= 0.26
+    assert procfs.tree_cpu(os.getpid()) >= procfs.tree_cpu(sleeper.pid)
+
+
 def test_a_process_that_is_gone_has_none(sleeper):
     pid = sleeper.pid
     sleeper.kill()
