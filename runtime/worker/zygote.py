@@ -210,7 +210,8 @@ class Zygote:
         if self.setting.mode != "bare":  # where no rehearsal lies
             gc.collect()
             holes.fill()  # so that what is made now lies together, too
-            bootstrap.practise(__name__, *(module.__name__ for module in (kernel, landlock, rights, sandbox, views)))
+            modules = (module.__name__ for module in (kernel, landlock, rights, sandbox, views))
+            bootstrap.practise(__name__, Job.__module__, *modules)
         gc.collect()
         immortal.keep_all()
         holes.fill()
