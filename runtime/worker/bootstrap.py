@@ -106,7 +106,7 @@ def _try_out() -> None:
     name = file.removesuffix(".py")
     environment = {f"AWS_LAMBDA_{number}": "value" for number in range(24)} | {"TZ": interpreter.TIME_ZONE}
     assign = wire.Assign(f"{name}.handler", environment, folder, "/opt", "/var/runtime", 0, "", "")
-    invoke = wire.Invoke("", 1 << 42, "", "", b"{}", b"{}", None, False, b"{}")
+    invoke = wire.Invoke("", 1 << 42, "", "", None, None, None, False, b"{}")
     requests, writing = os.pipe()
     null = os.open(os.devnull, os.O_WRONLY)
     os.write(writing, wire.encode(assign) + wire.encode(invoke))
