@@ -28,17 +28,14 @@ def keep_all() -> None:
     if count is None:
         return
     waiting: list[Any] = gc.get_objects()
-    seen = {id(waiting)}
-    seen.add(id(seen))
     while waiting:
         value = waiting.pop()
-        place = id(value)
-        if place not in seen:
-            seen.add(place)
-            waiting.extend(gc.get_referents(value))
+        counted = ctypes.c_uint32.from_address(id(value))
+        if counted.value != count:
+            counted.value = count
+            waiting += gc.get_referents(value)
             if isinstance(value, types.CodeType):  # which the collector does not look into
-                waiting.extend(_parts(value))
-            ctypes.c_uint32.from_address(place).value = count
+                waiting += _parts(value)
 
 
 def _parts(code: types.CodeType) -> tuple[Any, ...]:
