@@ -113,10 +113,12 @@ class Stock:
                 else:
                     group.remove()
             while len(self._clean) < spare:
-                self._clean.append(self._new())
+                group = self._new()
                 # Whoever comes next most likely wants what the last one wanted: then there is nothing left to write.
                 if self._latest is not None:
-                    self._clean[-1].limit(self._latest)
+                    group.limit(self._latest)
+                # Last: from here on it may be taken, in another thread.
+                self._clean.append(group)
             while len(self._clean) > spare:
                 with contextlib.suppress(IndexError):
                     self._clean.popleft().remove()
