@@ -8,9 +8,9 @@ from test_zygote import OTHERS
 
 from runtime import wire
 
-MOST_KB = {(3, 11): 2900}
-"""Of a worker after one call; see docs/performance.md. Before Python 3.12 every object that is used is written."""
-MOST_KB_SINCE = 1300
+MOST_KB = {(3, 11): 2600}
+"""Of a worker after one call; see docs/architecture.md. Before Python 3.12 every object that is used is written."""
+MOST_KB_SINCE = 1150
 EMPTY = wire.Invoke("request", 1 << 42, "arn", None, None, None, None, False, b'{"source": ""}')
 
 
