@@ -42,6 +42,14 @@ _REPETITIONS = 20
 _clear_caches: Callable[[], None] = getattr(sys, "_clear_internal_caches", None) or sys._clear_type_cache  # noqa: SLF001
 """Forgets what was looked up at types: to forget it later, for what workers look up, is to write to each name."""
 
+_FOLDER, _FILE = root.REHEARSAL.rpartition("/")[::2]
+_REHEARSAL = _FILE.removesuffix(".py")
+_ENVIRONMENT = {f"AWS_LAMBDA_{number}": "value" for number in range(24)} | {"TZ": interpreter.TIME_ZONE}
+_REHEARSED = wire.encode(
+    wire.Assign(f"{_REHEARSAL}.handler", _ENVIRONMENT, _FOLDER, "/opt", "/var/runtime", 0, "", "")
+) + wire.encode(wire.Invoke("", 1 << 42, "", "", None, None, None, False, b"{}"))
+"""What a worker is sent in a rehearsal."""
+
 _costume: interpreter.Costume | None = None
 _log = function_logs.FunctionLog()
 
@@ -102,21 +110,16 @@ def rehearse() -> None:
 
 def _try_out() -> None:
     assert _costume is not None
-    folder, _, file = root.REHEARSAL.rpartition("/")
-    name = file.removesuffix(".py")
-    environment = {f"AWS_LAMBDA_{number}": "value" for number in range(24)} | {"TZ": interpreter.TIME_ZONE}
-    assign = wire.Assign(f"{name}.handler", environment, folder, "/opt", "/var/runtime", 0, "", "")
-    invoke = wire.Invoke("", 1 << 42, "", "", None, None, None, False, b"{}")
     requests, writing = os.pipe()
     null = os.open(os.devnull, os.O_WRONLY)
-    os.write(writing, wire.encode(assign) + wire.encode(invoke))
+    os.write(writing, _REHEARSED)
     pipe = channel.Channel(requests, null)
     server, import_us = _become(_costume, pipe)
     pipe.send(wire.Ready(import_us))
     server.answer(*pipe.receive())
     for fd in (requests, writing, null):
         os.close(fd)
-    del sys.modules[name]
+    del sys.modules[_REHEARSAL]
     _costume.forget()
 
 
