@@ -156,7 +156,8 @@ class Group:
         if self._throttled:
             self._fill("cpu", "cpu.cfs_quota_us", b"-1")
             self._throttled = False
-        self._fill("memory", "memory.force_empty", b"0")
+        if self.memory_bytes() > stock.LITTLE_BYTES:
+            self._fill("memory", "memory.force_empty", b"0")
         self.reset_peak()
         self._kills = self._kill_total()
         self._cpu_ns = self._cpu_total()

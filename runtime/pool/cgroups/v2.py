@@ -128,8 +128,10 @@ class Group:
         if self._throttled:
             self._fill("cpu.max", b"max %d" % CPU_PERIOD_US)
             self._throttled = False
-        with contextlib.suppress(OSError):  # EAGAIN: it reclaimed less than all
-            self._fill("memory.reclaim", b"%d" % self.memory_bytes())
+        left_bytes = self.memory_bytes()
+        if left_bytes > stock.LITTLE_BYTES:
+            with contextlib.suppress(OSError):  # EAGAIN: it reclaimed less than all
+                self._fill("memory.reclaim", b"%d" % left_bytes)
         self.reset_peak()
         self._kills = self._kill_total()
         self._cpu_us = self._cpu_total()

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from runtime.pool import cgroups
-from runtime.pool.cgroups import place, v2
+from runtime.pool.cgroups import place, stock, v2
 
 FILES = {
     "cgroup.type": "domain",
@@ -194,6 +194,22 @@ def test_freeze_and_kill_are_files(backend):
     assert group.kill()
     assert text(group, "cgroup.kill") == "1"
     backend.release(group)
+
+
+@pytest.mark.parametrize(("left_bytes", "reclaimed"), [(20 << 10, ""), (3 << 20, str(3 << 20))])
+def test_of_what_a_worker_left_only_what_is_worth_it_is_freed(backend, left_bytes, reclaimed):
+    group = backend.acquire(LIMITS)
+    backend.release(group)
+    (group.directory / "memory.current").write_text(f"{left_bytes}\n")
+    backend.recycle(1)
+    assert backend.acquire(LIMITS) is group
+    assert text(group, "memory.reclaim") == reclaimed
+    backend.release(group)
+
+
+def test_an_orphan_that_another_supervisor_collects_meanwhile_is_left_to_it(tree):
+    stock.collect(tree.top / "gone")
+    assert not (tree.top / "gone").exists()
 
 
 def test_an_orphan_of_a_dead_supervisor_is_collected(tree):
