@@ -27,7 +27,10 @@ whole machine shares (of mounts, of cgroups); whoever holds one and waits for th
 """
 
 SPARE_GROUPS = 16
-"""Clean cgroups kept ready: a group from the stock costs microseconds, a new one 170."""
+"""Clean cgroups made ahead: a group from the stock costs microseconds, a new one 170."""
+
+KEPT_GROUPS = 64
+"""Clean cgroups kept at most, where workers gave them back: the next burst has need of them."""
 
 _RECYCLE_AFTER_S = 0.02
 _STILL_DYING_S = 0.01
@@ -140,7 +143,8 @@ class Holdings:
 
     async def _empty(self) -> None:
         """Clean the cgroups that were given back; the kernel does not tell when the killed have left them."""
-        while await asyncio.to_thread(self.sources.groups.recycle, SPARE_GROUPS) and not self._closing:  # noqa: ASYNC110
+        recycle = self.sources.groups.recycle
+        while await asyncio.to_thread(recycle, SPARE_GROUPS, KEPT_GROUPS) and not self._closing:  # noqa: ASYNC110
             await asyncio.sleep(_STILL_DYING_S)
 
 

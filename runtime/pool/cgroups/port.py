@@ -133,8 +133,10 @@ class Backend(Protocol):
         it, or leaves memory behind.
         """
 
-    def recycle(self, spare: int) -> int:
-        """Clean what was released, keep ``spare`` clean groups ready, and return how many still hold processes.
+    def recycle(self, spare: int, keep: int = 0) -> int:
+        """Clean what was released, keep ``spare`` clean groups ready, or as many as ``keep`` of those that were used.
+
+        Returns how many still hold processes.
 
         May take milliseconds (page cache is dropped); may run in a thread beside everything else.
         """

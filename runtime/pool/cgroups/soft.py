@@ -192,7 +192,7 @@ class Backend:
     def release(self, group: port.Group, *, spent: Callable[[str], None] | None = None) -> None:
         """Do nothing."""
 
-    def recycle(self, spare: int) -> int:  # noqa: ARG002 - the port's
+    def recycle(self, spare: int, keep: int = 0) -> int:  # noqa: ARG002 - the port's
         """Return 0: there is nothing to clean."""
         return 0
 

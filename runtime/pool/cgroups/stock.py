@@ -96,10 +96,14 @@ class Stock:
             self._spent[group.name] = spent
         self._used.append(self._busy.pop(group.name))
 
-    def recycle(self, spare: int) -> int:
-        """Clean what was released, keep ``spare`` groups ready; return how many still hold processes."""
+    def recycle(self, spare: int, keep: int = 0) -> int:
+        """Clean what was released, keep ``spare`` groups ready, and of the used ones up to ``keep``.
+
+        Returns how many still hold processes.
+        """
         with self._recycling:
             held = 0
+            most = max(spare, keep)
             for _ in range(len(self._used)):
                 group = self._used.popleft()
                 spent = self._spent.get(group.name)
@@ -111,7 +115,7 @@ class Stock:
                 elif not group.empty():
                     held += 1
                     self._used.append(group)
-                elif len(self._clean) < spare and group.clean():
+                elif len(self._clean) < most and group.clean():
                     self._clean.append(group)
                 else:
                     group.remove()
@@ -122,7 +126,7 @@ class Stock:
                     group.limit(self._latest)
                 # Last: from here on it may be taken, in another thread.
                 self._clean.append(group)
-            while len(self._clean) > spare:
+            while len(self._clean) > most:
                 with contextlib.suppress(IndexError):
                     self._clean.popleft().remove()
             return held

@@ -15,10 +15,20 @@ class Group:
         self.name = name
         self.limits = []
         self.on_limit = on_limit
+        self.removed = False
 
     def limit(self, wanted):
         self.on_limit(self)
         self.limits.append(wanted)
+
+    def empty(self):
+        return True
+
+    def clean(self):
+        return True
+
+    def remove(self):
+        self.removed = True
 
 
 def a_stock(tmp_path, on_limit):
@@ -43,3 +53,16 @@ def test_a_spare_is_taken_only_once_its_limits_are_set(tmp_path):
     spare = groups.acquire(limits(256))
     assert spare is not taken[0]
     assert spare.limits == [limits(128), limits(256)]
+
+
+def test_of_the_used_more_are_kept_than_are_made_ahead(tmp_path):
+    groups = a_stock(tmp_path, lambda _group: None)
+    used = [groups.acquire(limits(128)) for _ in range(8)]
+    for one in used:
+        groups.release(one)
+    assert groups.recycle(2, 5) == 0
+    assert sum(one.removed for one in used) == 3
+    kept = [groups.acquire(limits(128)) for _ in range(5)]
+    assert {id(one) for one in kept} == {id(one) for one in used if not one.removed}
+    assert groups.recycle(2, 5) == 0
+    assert [groups.acquire(limits(128)).name for _ in range(3)] == ["000010", "000009", "000011"]

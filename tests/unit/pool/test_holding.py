@@ -39,7 +39,7 @@ class Groups:
     def release(self, group, *, spent):
         """Take it back."""
 
-    def recycle(self, _spare):
+    def recycle(self, _spare, _keep):
         return 0
 
 
