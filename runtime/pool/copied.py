@@ -18,7 +18,7 @@ from runtime.pool import holding, link, process
 STATUS_GRACE_S = 0.05
 """How long the template has to say how a copy ended that is gone; after that it was killed, as far as is known."""
 
-BIRTH_LIMIT_S = 1.0
+BIRTH_LIMIT_S = 10.0
 """How long a copy that is to be killed may take to be born; after that its template is killed."""
 
 _CAPABILITIES = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")

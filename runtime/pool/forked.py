@@ -221,6 +221,10 @@ class Forked:
         """Return the memory it uses now, in bytes."""
         return self._held.group.memory_bytes()
 
+    def make_room(self, copies_bytes: int) -> None:
+        """Let a template use so much more memory, for its copies."""
+        self._held.make_room(copies_bytes)
+
     def cpu_s(self) -> float:
         """Return the processor time it has used; 0 where nothing counts it."""
         return self._held.group.cpu_us() * 1e-6

@@ -155,8 +155,9 @@ class Holding:
     """
 
     __slots__ = (
-        *("_cpu_share", "_door", "_group", "_memory_mb", "_owner", "_pid", "_pidfd", "_shared_bytes", "_tmpfs_mb"),
-        *("_version", "folder", "function_name", "image", "netns_fd", "on_misuse", "shared", "tmp_mb", "uid"),
+        *("_copies_bytes", "_cpu_share", "_door", "_group", "_memory_mb", "_owner", "_pid", "_pidfd", "_shared_bytes"),
+        *("_tmpfs_mb", "_version", "folder", "function_name", "image", "netns_fd", "on_misuse", "shared", "tmp_mb"),
+        "uid",
     )
 
     def __init__(
@@ -177,6 +178,8 @@ class Holding:
         self._tmpfs_mb = 0
         self._shared_bytes = shared[0] if shared else 0
         """Memory that it shares with its template, and that is not its own once more."""
+        self._copies_bytes = 0
+        """Of a template: memory of its copies that is charged to it."""
         self._cpu_share: float | None = STARTING_SHARE
         """None: what goes with its memory."""
         self.shared = shared is not None
@@ -214,7 +217,14 @@ class Holding:
             self._take_uid(version)
 
     def _limits(self) -> cgroups.Limits:
-        return self._owner.limits(self._memory_mb, self._tmpfs_mb, self._shared_bytes, cpu_share=self._cpu_share)
+        limits = self._owner.limits(self._memory_mb, self._tmpfs_mb, self._shared_bytes, cpu_share=self._cpu_share)
+        return dataclasses.replace(limits, memory_bytes=limits.memory_bytes + self._copies_bytes)
+
+    def make_room(self, copies_bytes: int) -> None:
+        """Let a template use so much more: what a copy takes before it is in its own cgroup stays in this one."""
+        if not isinstance(self.group, soft.Group):  # which counts processes, each for itself
+            self._copies_bytes = copies_bytes
+            self._limit()
 
     def _limit(self) -> None:
         self.group.limit(self._limits())

@@ -149,6 +149,20 @@ def test_init_runs_once_and_every_worker_starts_from_there(server, client):
     assert call(client, "counting", version)["calls"] == 2
 
 
+MANY = 60
+
+
+def test_a_small_function_may_have_many_copies(server, client):
+    """What a copy takes before it is in its own cgroup is charged to the template, which must not die of it."""
+    source = "import time\nheld = [[number] for number in range(300_000)]\n" + COUNTING
+    version = publish(client, "many", source, MemorySize=128, Timeout=60)
+    with concurrent.futures.ThreadPoolExecutor(MANY) as threads:
+        answers = list(threads.map(lambda _: call(client, "many", version, sleep=6), range(MANY)))
+    assert len({answer["init"] for answer in answers}) == 1
+    assert len({answer["log"] for answer in answers}) > MANY / 2
+    assert client.get_function_configuration(FunctionName="many", Qualifier=version)["State"] == "Active"
+
+
 def test_latest_has_no_snapshot(server, client):
     create(client, "latest", COUNTING, SnapStart={"ApplyOn": "PublishedVersions"})
     state = client.get_function_configuration(FunctionName="latest")["SnapStart"]
