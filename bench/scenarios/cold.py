@@ -5,6 +5,7 @@ import dataclasses
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from bench import (
     client,
@@ -24,7 +25,10 @@ from bench import (
 from bench.peers import peer
 
 STARTS = 100
-"""Functions started in each run."""
+"""Functions started in each run one after the other, and as many as callers come."""
+RATE = 10.0
+"""Of those that come as callers do, a second: a Poisson process. Back to back, starts are as fast as the processors
+make workers; callers who come now and then find one that is made already."""
 PEER_STARTS = 20
 PHASES = "hotfork_cold_start_phase_seconds"
 _OURS = ("a cold start", "without the sandbox")
@@ -37,16 +41,22 @@ class _Ours:
     server: harness.Server
     cold: measure.Runs
     warm: measure.Runs
+    apart: measure.Runs
 
     def start(self, names: list[str]) -> None:
-        """Call each function for the first time, and a second time."""
-        for runs in (self.cold, self.warm):
-            calls = [plan.Call(path=client.invoke_path(name), body="{}", equals='{"ok": true}') for name in names]
-            before = self.server.cpu()
-            runs.results.append(self.server.run(calls, order="once", duration_s=60.0))
-            after = self.server.cpu()
-            if before is not None and after is not None:
-                runs.cpu.append(after - before)
+        """Call the first half of the functions one after the other, twice, and the others as callers come."""
+        half = len(names) // 2
+        self._call(self.cold, names[:half])
+        self._call(self.warm, names[:half])
+        self._call(self.apart, names[half:], open=plan.Open(rate=RATE, arrival="poisson"), connections=32)
+
+    def _call(self, runs: measure.Runs, names: list[str], **load: Any) -> None:
+        calls = [plan.Call(path=client.invoke_path(name), body="{}", equals='{"ok": true}') for name in names]
+        before = self.server.cpu()
+        runs.results.append(self.server.run(calls, order="once", duration_s=60.0, seed=len(runs.results), **load))
+        after = self.server.cpu()
+        if before is not None and after is not None:
+            runs.cpu.append(after - before)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -80,7 +90,7 @@ def run(given: setting.Setting) -> result.Result:
     given.demand_own_server("it makes hundreds of functions")
     environment = machine.environment()
     count, notes = given.count or STARTS, list[str]()
-    names = [[f"cold-{turn}-{number}" for number in range(count)] for turn in range(given.repeat)]
+    names = [[f"cold-{turn}-{number}" for number in range(2 * count)] for turn in range(given.repeat)]
     forks: list[histogram.Histogram] = []
     ministack = Other("ministack", "MiniStack: first call of a function")
     executor = Other("pool", "ProcessPoolExecutor: first call of a new pool")
@@ -101,13 +111,15 @@ def run(given: setting.Setting) -> result.Result:
         confined = ours[0]
         measures: list[result.Measure] = [
             result.Distribution(name="cold.floor.fork", title="bare fork", runs=forks, better="neither"),
-            measure.latency("cold", "cold, 1 at a time", confined.cold),
+            measure.latency("cold.apart", f"cold, {RATE:g} a second", confined.apart),
+            measure.latency("cold", "cold, back to back", confined.cold),
             measure.latency("cold.second", "the second call of each", confined.warm),
             *measure.cpu("cold", "a start and its call", confined.cold),
         ]
         for bare in ours[1:]:
             measures += [
-                measure.latency("cold.bare", "cold, without the sandbox", bare.cold),
+                measure.latency("cold.bare.apart", f"cold, {RATE:g} a second, without the sandbox", bare.apart),
+                measure.latency("cold.bare", "cold, back to back, without the sandbox", bare.cold),
                 *measure.cpu("cold.bare", "without the sandbox", bare.cold),
             ]
         measures += [*ministack.measures(), *executor.measures()]
@@ -121,11 +133,12 @@ def run(given: setting.Setting) -> result.Result:
             plots=[_stacked(ours), _latencies(measures)],
             notes=[
                 *measure.problems("cold", confined.cold),
+                *measure.problems("cold, now and then", confined.apart),
                 *(note for bare in ours[1:] for note in measure.problems("without the sandbox", bare.cold)),
                 *notes,
                 f"{peers.EXECUTOR.name}: {peers.EXECUTOR.note}",
                 *(f"{name}: starts by kind: {_kinds(each.server)}." for name, each in zip(_OURS, ours, strict=False)),
-                "Cold: the function was created and never called; the interpreter's zygote runs. One call at a time.",
+                "Cold: the function was created and never called; the interpreter's zygote runs.",
                 "A latency is from the request to the whole answer: it holds a call like the second of each.",
             ],
         )
@@ -141,7 +154,7 @@ def _started(given: setting.Setting, names: list[list[str]]) -> Iterator[_Ours]:
         # The zygote is there, and no blank is half made.
         server.create("hello")
         server.api.invoke("hello")
-        yield _Ours(server, measure.Runs([], []), measure.Runs([], []))
+        yield _Ours(server, measure.Runs([], []), measure.Runs([], []), measure.Runs([], []))
 
 
 def _start_peer(running: peer.Running, names: list[str], other: Other) -> list[str]:
