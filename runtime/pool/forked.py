@@ -219,11 +219,11 @@ class Forked:
 
     def memory_used(self) -> int:
         """Return the memory it uses now, in bytes."""
-        return self._held.group.memory_bytes()
+        return self._held.memory_bytes()
 
-    def make_room(self, copies_bytes: int) -> None:
-        """Let a template use so much more memory, for its copies."""
-        self._held.make_room(copies_bytes)
+    def make_room(self, charged_bytes: int, newborn_bytes: int) -> None:
+        """Let a template use more memory, for its copies: see ``holding.Holding``."""
+        self._held.make_room(charged_bytes, newborn_bytes)
 
     def cpu_s(self) -> float:
         """Return the processor time it has used; 0 where nothing counts it."""

@@ -176,8 +176,8 @@ class Holding:
         self._version = version
         self._memory_mb = memory_mb
         self._tmpfs_mb = 0
-        self._shared_bytes = shared[0] if shared else 0
-        """Memory that it shares with its template, and that is not its own once more."""
+        self._shared_bytes = shared[0] if shared and owner.watch is None else 0
+        """Memory that it shares with its template, and that is not its own once more. The watch counts it for each."""
         self._copies_bytes = 0
         """Of a template: memory of its copies that is charged to it."""
         self._cpu_share: float | None = STARTING_SHARE
@@ -220,11 +220,14 @@ class Holding:
         limits = self._owner.limits(self._memory_mb, self._tmpfs_mb, self._shared_bytes, cpu_share=self._cpu_share)
         return dataclasses.replace(limits, memory_bytes=limits.memory_bytes + self._copies_bytes)
 
-    def make_room(self, copies_bytes: int) -> None:
-        """Let a template use so much more: what a copy takes before it is in its own cgroup stays in this one."""
-        if not isinstance(self.group, soft.Group):  # which counts processes, each for itself
-            self._copies_bytes = copies_bytes
-            self._limit()
+    def make_room(self, charged_bytes: int, newborn_bytes: int) -> None:
+        """Let a template use more memory, for its copies.
+
+        What a copy takes before it is in its own cgroup stays charged to this one; without cgroups copies are counted
+        with the template until they are known.
+        """
+        self._copies_bytes = newborn_bytes if isinstance(self.group, soft.Group) else charged_bytes
+        self._limit()
 
     def _limit(self) -> None:
         self.group.limit(self._limits())
@@ -342,11 +345,19 @@ class Holding:
         """Return whether the kernel killed something of the worker for want of memory."""
         return self._group is not None and self._group.oom_kills() > 0
 
+    def memory_bytes(self) -> int:
+        """Return the memory that the worker uses now."""
+        self._look()
+        return self.group.memory_bytes()
+
     def peak_bytes(self) -> int:
         """Return the most memory that the worker used so far."""
+        self._look()
+        return self.group.peak_bytes() + self._shared_bytes
+
+    def _look(self) -> None:
         if self._pid and self._owner.watch is not None:
             self._owner.watch.look(self._pid)
-        return self.group.peak_bytes() + self._shared_bytes
 
     def give_back(self) -> None:
         """Give all of it back; once, when the worker is gone."""

@@ -142,7 +142,8 @@ class Template:
         self.ordered += 1
         if len(self._copies) > self._room:
             self._room = -(-len(self._copies) // _ROOM_FOR) * _ROOM_FOR
-            self._process.make_room(self._room * (_COPY_BYTES + self.bytes // _COPY_PART))
+            charged_bytes = self._room * (_COPY_BYTES + self.bytes // _COPY_PART)
+            self._process.make_room(charged_bytes, newborn_bytes=gate.AT_ONCE * self.bytes)
         try:
             self._door.send(wire.encode(order), fds)
         except packets.QueueFull:
