@@ -48,7 +48,7 @@ Announce = Callable[[str, str], None]
 
 _SWITCH_INTERVAL_S = 0.0005
 """How long a thread (logs, stores) may keep the event loop from the interpreter; Python's default is ten times that."""
-_COLLECT_AFTER = 50_000
+_COLLECT_AFTER = 10_000
 """New objects after which the collector looks for cycles: an invocation makes none, but many objects."""
 
 _MB = 1024 * 1024
