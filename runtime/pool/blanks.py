@@ -62,6 +62,9 @@ class _Waiting:
     def process_forked(self) -> None:
         """Hear that it exists."""
 
+    def process_doomed(self, _reason: str) -> None:
+        """Hear nothing: it is no copy."""
+
     def process_exited(self, _wait_status: int) -> None:
         """Hear that it died, or was let go."""
         self._owner.lost(self.stock, self.blank)

@@ -7,6 +7,7 @@ template. When it ends is told by the kernel, too; only how, by the template.
 
 import asyncio
 import os
+import select
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,9 @@ from runtime.pool import holding, link, process
 
 STATUS_GRACE_S = 0.05
 """How long the template has to say how a copy ended that is gone; after that it was killed, as far as is known."""
+
+_LOOKS = 4
+"""How often a copy's processes are looked at, while some of them come and go."""
 
 BIRTH_LIMIT_S = 10.0
 """How long a copy that is to be killed may take to be born; after that its template is killed."""
@@ -53,8 +57,8 @@ class Copied:
     """A copy and what is held for it; implements ``process.Process``."""
 
     __slots__ = (
-        *("_child_fds", "_held", "_listener", "_loop", "_number", "_orphan", "_parent", "_pidfd", "_skip", "_status"),
-        *("_timer", "born", "doomed", "fds", "kind", "missing", "on_made", "placed"),
+        *("_child_fds", "_held", "_listener", "_loop", "_missed", "_number", "_orphan", "_parent", "_pidfd", "_skip"),
+        *("_status", "_timer", "born", "doomed", "fds", "kind", "missing", "on_made", "placed"),
     )
 
     def __init__(
@@ -75,6 +79,8 @@ class Copied:
         self._listener = listener
         self._skip = skip
         self._pidfd = -1
+        self._missed = False
+        """Whether it was gone already when it was heard who it is."""
         self._orphan = False
         self.placed = False
         """Whether it was ordered."""
@@ -133,16 +139,19 @@ class Copied:
 
     def spawned(self, pid: int) -> None:
         """Hear that a process says that it is this copy."""
-        if self._pidfd >= 0:
+        if self._pidfd >= 0 or self._missed:
             self._parent.distrust("a copy was born twice")
             return
         try:
             pidfd = os.pidfd_open(pid)
         except ProcessLookupError:
-            return  # gone already: the template says how
+            self._missed = True  # the template says how it ended
+            return
         if not _is_copy(pid, self._parent.pid):
+            self._missed = _ended(pidfd)
             os.close(pidfd)
-            self._parent.distrust("what it calls a copy is none")
+            if not self._missed:
+                self._parent.distrust("what it calls a copy is none")
             return
         self._pidfd = pidfd
         self._loop.add_reader(pidfd, self._gone)
@@ -156,7 +165,9 @@ class Copied:
         """Hear how the copy ended, or is to have ended."""
         self._status = status
         if self._pidfd < 0:
-            self._finish()  # it ended before it could say who it is
+            # It ended before it was seen. Later: whoever looks at it now (``flaw``) must not lose it meanwhile.
+            self._parent.forget(self._number)
+            self._loop.call_soon(self._finish)
         elif self._timer is not None:
             self._stop_timer()
             self._finish()
@@ -171,34 +182,48 @@ class Copied:
             self._listener.process_failed("snapshot", reason)
         self.confined()
 
+    def doom(self) -> None:
+        """Hear that the template is to end, and with it every copy."""
+        if self._pidfd >= 0:
+            self._listener.process_doomed("its template ended")
+
     def orphaned(self) -> None:
         """Hear that the template ended, and with it every copy."""
         self._orphan = True
+        self.doom()
         if self.placed and self._pidfd < 0:
             self.failed("its template ended")
         # Else its turn comes yet, or the kernel tells when it is gone.
 
     # process.Process
 
-    def flaw(self) -> str:
+    def flaw(self) -> str | None:
         """Return what it lacks: its code ran before its sandbox stood, so that its word is worth nothing."""
         if self._pidfd < 0:
             self._parent.listen()  # what it said first, at another door than this
         if self._pidfd < 0:
-            return "a copy did not say who it is"
-        pid = holding.pid_of(self._pidfd)
-        try:
-            # A worker's, on top of those that it was born with.
-            filters = 0 if "seccomp" in self._skip else self._parent.filters + 1
-            for one in _family(pid):
-                flaw = _flaw(one, filters)
-                if flaw:
-                    return flaw
-                # A second look: the kernel lists a process that is just being forked here sooner than there.
-                if not (self._held.group.holds(one) or self._held.group.holds(one)):
-                    return "a copy is not in its cgroup"
-        except (OSError, KeyError):
-            return "a copy is gone"
+            return None if self._missed or self._status is not None else "a copy did not say who it is"
+        flaw = "the processes of a copy cannot be looked at"
+        for _ in range(_LOOKS):
+            try:
+                flaw = self._look(holding.pid_of(self._pidfd))
+                break
+            except (OSError, KeyError):
+                continue  # one of them ended while it was looked at
+        # Looked at last: what is told of a process that ended is not what it was.
+        return None if _ended(self._pidfd) else flaw
+
+    def _look(self, pid: int) -> str:
+        """Return what its processes lack, or ""; raise OSError or KeyError where one of them ends meanwhile."""
+        # A worker's, on top of those that it was born with.
+        filters = 0 if "seccomp" in self._skip else self._parent.filters + 1
+        for one in _family(pid):
+            flaw = _flaw(one, filters)
+            if flaw:
+                return flaw
+            # A second look: the kernel lists a process that is just being forked here sooner than there.
+            if not (self._held.group.holds(one) or self._held.group.holds(one)):
+                return "a copy is not in its cgroup"
         return ""
 
     def kill(self) -> None:
@@ -209,7 +234,7 @@ class Copied:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             except ProcessLookupError:
                 return
-        elif self.placed and self._timer is None:
+        elif self.placed and self._timer is None and self._status is None:
             self._timer = self._loop.call_later(BIRTH_LIMIT_S, self._parent.distrust, "a copy was not born in time")
         self._held.kill()
 
@@ -266,6 +291,13 @@ class Copied:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _ended(pidfd: int) -> bool:
+    """Return whether a process ended, with all its threads: pidfd_open(2)."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _is_copy(pid: int, template: int) -> bool:

@@ -130,6 +130,13 @@ class Link:
             left -= len(data)
             self._on_log(data)
 
+    def drain(self) -> None:
+        """Hear the messages that are already in the pipe of a worker that is gone."""
+        for _ in range(PIPE_SIZE // READ_SIZE):
+            if self._response_fd < 0 or fcntl.ioctl(self._response_fd, termios.FIONREAD, _NO_BYTES) == _NO_BYTES:
+                return
+            self._response_readable()
+
     def pause(self) -> None:
         """Read no more responses until ``resume``: the worker waits when its pipe is full."""
         if not self._paused and self._response_fd >= 0:

@@ -155,8 +155,9 @@ class Door(PacketSocket):
 
     # Room for that and nothing else: descriptors that are sent are closed by the kernel, and the packet is refused.
     _ancillary = socket.CMSG_SPACE(_CREDENTIALS.size)
-    # Who sends faster than we read would otherwise never let go of the loop.
-    _most = 16
+    # Who sends faster than we read would otherwise never let go of the loop. More than a full socket holds (socket(7),
+    # SO_SNDBUF: 278 by default), so that what was sent before something else happened is read.
+    _most = 512
 
     def __init__(
         self,

@@ -15,6 +15,9 @@ class Listener(Protocol):
     def process_forked(self) -> None:
         """Hear that the process exists; not said of one that had been waiting."""
 
+    def process_doomed(self, reason: str) -> None:
+        """Hear that the process is about to end, whatever it does: its exit is told yet."""
+
     def process_exited(self, wait_status: int) -> None:
         """Hear that the process is gone (its status as waitpid(2) gives it); the last call."""
 
@@ -34,8 +37,11 @@ class Process(Protocol):
     missing: dict[str, str]
     """Controls of the sandbox that this machine cannot give, with reasons."""
 
-    def flaw(self) -> str:
-        """Return what it lacks, seen from outside, that says its sandbox stands; "" where it lacks nothing."""
+    def flaw(self) -> str | None:
+        """Return what it lacks, seen from outside, that says its sandbox stands; "" where it lacks nothing.
+
+        None: it is gone, so that nobody can tell, and its exit is told yet.
+        """
 
     def kill(self) -> None:
         """Kill it and everything it started; harmless when it is gone."""

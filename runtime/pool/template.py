@@ -129,9 +129,13 @@ class Template:
     def kill(self, reason: str) -> None:
         """Let go of it, and so of all its copies."""
         self._reason = self._reason or reason
-        self.state = State.ENDED
+        alive, self.state = self.state is not State.ENDED, State.ENDED
         self._timer.cancel()
         self._process.kill()
+        if alive:
+            # Before their ends are heard: calls would be given to them until then.
+            for copy in self._copies.values():
+                self._loop.call_soon(copy.doom)
 
     # copied.Parent
 
@@ -226,6 +230,9 @@ class Template:
     def process_forked(self) -> None:
         """Hear that it exists."""
         self.pid = self._process.pid
+
+    def process_doomed(self, _reason: str) -> None:
+        """Hear nothing: it is no copy."""
 
     def process_exited(self, _wait_status: int) -> None:
         """Hear that it is gone."""

@@ -196,7 +196,8 @@ class Templates:
         """Return how many there are in each state; of those refused, versions."""
         counts: dict[str, float] = dict.fromkeys(("making", "ready", "refused"), 0)
         for one in self._templates.values():
-            counts[one.state.value] += 1
+            if one.state is not template.State.ENDED:
+                counts[one.state.value] += 1
         counts["refused"] = len(self._refused)
         return counts
 

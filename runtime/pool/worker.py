@@ -86,6 +86,7 @@ class Worker:
         "_evasions",
         "_forked",
         "_frozen",
+        "_gone",
         "_journal",
         "_link",
         "_process",
@@ -138,6 +139,8 @@ class Worker:
         self._evasions = 0
         self._sealed = False
         """Whether the sandbox stands: from then on it is the function that speaks."""
+        self._gone = False
+        """Whether it ended: where that is heard before it was ready, all that counts is why it failed."""
         self._cause = ""
         self._asked = self._forked = self._confined = around.clock()
         self._started_call = 0.0
@@ -251,7 +254,8 @@ class Worker:
             case wire.Confined() if not self._sealed:
                 self._initialising(message)
             case wire.Ready() if self._sealed:
-                self._ready(message.import_us * 1e-6)
+                if not self._gone:
+                    self._ready(message.import_us * 1e-6)
             case wire.InitError() if self._sealed and faults.is_document(message.payload):
                 error_type = link.printable(message.error_type)
                 failure = faults.Failure(error_type=error_type, payload=message.payload, init_s=self._init_so_far())
@@ -299,6 +303,7 @@ class Worker:
         if flaw:
             self._refused("snapshot", flaw)
             return
+        self._gone = self._gone or flaw is None
         self._sealed = True
         self._stop_timer()
         self._timer = self._around.loop.call_later(self.init_limit_s, self._init_expired)
@@ -357,8 +362,26 @@ class Worker:
         """Hear that the process exists."""
         self._forked = self._around.clock()
 
+    def process_doomed(self, reason: str) -> None:
+        """Hear that the process is about to end: it is given no call any more."""
+        match self.slot.state:
+            case slot.State.STARTING:
+                self._refused("snapshot", reason)
+            case slot.State.IDLE:
+                self.kill("signal")
+                self._around.owner.worker_lost(self)
+            case slot.State.BUSY:
+                self._move(slot.Event.DRAIN)
+
     def process_exited(self, wait_status: int) -> None:
-        """Hear that the process is gone: what it served, or was to serve, ends with AWS's error."""
+        """Hear that the process is gone: what it served, or was to serve, ends with AWS's error.
+
+        Unless it answered before: then the answer is in the pipe already.
+        """
+        self._gone = True
+        if self.slot.state is slot.State.BUSY:
+            self._move(slot.Event.DRAIN)
+        self._link.drain()
         self._link.drain_log()
         state = self.slot.state
         fault = faults.exited(wait_status, out_of_memory=self._process.ran_out_of_memory())

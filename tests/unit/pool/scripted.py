@@ -34,6 +34,7 @@ class Actor:
         os.set_blocking(self.request_fd, False)
         self.decoder = wire.Decoder(wire.SUPERVISOR_MESSAGES)
         self.missing = {}
+        self.lacks = ""
         self.killed = False
         self.frozen = False
         self.evades = False
@@ -45,7 +46,7 @@ class Actor:
     # the process port
 
     def flaw(self):
-        return ""
+        return self.lacks
 
     def kill(self):
         self.killed = True

@@ -1,7 +1,9 @@
-"""A copy that waits for its turn to be ordered: what ends it then, and that its descriptors go with it."""
+"""A copy that waits for its turn to be ordered, and one that ends before it was looked at."""
 
 import asyncio
 import os
+import signal
+import subprocess
 
 import pytest
 
@@ -14,6 +16,8 @@ class Parent:
     def __init__(self):
         self.ordered, self.distrusted = [], []
         self.ended = False
+        self.words = []
+        """What it says when it is listened to."""
 
     def order(self, order, fds):
         if self.ended:
@@ -27,11 +31,16 @@ class Parent:
         self.distrusted.append(reason)
 
     def listen(self):
-        """Hear nothing."""
+        for word in self.words:
+            word()
 
 
 class Group:
     join_fds = ()
+
+    @staticmethod
+    def holds(_pid):
+        return True
 
 
 class Held:
@@ -43,6 +52,9 @@ class Held:
     def settle(self):
         """Let go."""
 
+    def spawned(self, pidfd, kill):
+        """Watch nothing."""
+
     def kill(self):
         """Kill nobody."""
 
@@ -50,6 +62,12 @@ class Held:
 class Listener:
     def __init__(self):
         self.heard = []
+
+    def process_forked(self):
+        """Hear that it exists."""
+
+    def process_doomed(self, reason):
+        self.heard.append(f"doomed: {reason}")
 
     def process_exited(self, status):
         self.heard.append(status)
@@ -115,3 +133,107 @@ async def test_one_whose_template_ends_as_it_is_ordered_hears_so_once(stage):
     await asyncio.sleep(0)
     assert stage.listener.heard == ["the template is ended"]
     assert stage.made == [True]
+
+
+@pytest.fixture
+def child(monkeypatch):
+    """Yield a process that passes for a copy."""
+    monkeypatch.setattr(copied, "_is_copy", lambda _pid, _template: True)
+    one = subprocess.Popen(["sleep", "60"])
+    yield one
+    one.kill()
+    one.wait()
+
+
+def end(child):
+    """Kill a process, and return when it is a zombie."""
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+
+
+EXIT_65 = 65 << 8
+
+
+async def exited(stage):
+    stage.copy.exited(EXIT_65)
+    async with asyncio.timeout(10):
+        while not stage.listener.heard:
+            await asyncio.sleep(0)
+    assert (stage.listener.heard, stage.made, stage.parent.distrusted) == ([EXIT_65], [True], [])
+
+
+@pytest.mark.asyncio
+async def test_one_that_lives_is_looked_at(stage, child):
+    """The control of those below."""
+    await stage.turn()
+    stage.copy.spawned(child.pid)
+    assert stage.copy.flaw(), "it did not seal itself"
+    end(child)
+    await exited(stage)
+
+
+@pytest.mark.asyncio
+async def test_one_that_ended_before_it_was_looked_at_has_no_flaw_but_nobody_can_tell(stage, child):
+    await stage.turn()
+    stage.copy.spawned(child.pid)
+    end(child)
+    assert stage.copy.flaw() is None
+    child.wait()
+    assert stage.copy.flaw() is None
+    await exited(stage)
+
+
+@pytest.mark.asyncio
+async def test_one_that_was_gone_before_it_was_heard_who_it_is_is_waited_for(stage, child):
+    await stage.turn()
+    end(child)
+    child.wait()
+    stage.parent.words = [lambda: stage.copy.spawned(child.pid)]
+    assert stage.copy.flaw() is None
+    assert not stage.listener.heard, "how it ended is still to be told"
+    await exited(stage)
+
+
+@pytest.mark.asyncio
+async def test_one_that_ends_while_it_is_looked_for_ends_after_that(stage, child):
+    await stage.turn()
+    end(child)
+    child.wait()
+    stage.parent.words = [lambda: stage.copy.spawned(child.pid), lambda: stage.copy.exited(EXIT_65)]
+    assert stage.copy.flaw() is None
+    assert not stage.listener.heard, "whoever looked would end it twice"
+    stage.copy.kill()
+    assert stage.copy._timer is None, "nothing is to be born that its template could be blamed for"
+    await asyncio.sleep(0)
+    assert (stage.listener.heard, stage.made, stage.parent.distrusted) == ([EXIT_65], [True], [])
+
+
+@pytest.mark.asyncio
+async def test_what_is_no_copy_and_gone_is_not_waited_for_twice(stage, child, monkeypatch):
+    monkeypatch.setattr(copied, "_is_copy", lambda _pid, _template: False)
+    await stage.turn()
+    end(child)
+    stage.copy.spawned(child.pid)
+    assert stage.parent.distrusted == []
+    stage.copy.spawned(child.pid)
+    assert stage.parent.distrusted == ["a copy was born twice"]
+
+
+@pytest.mark.asyncio
+async def test_one_that_did_not_say_who_it_is_has_a_flaw(stage):
+    await stage.turn()
+    assert stage.copy.flaw() == "a copy did not say who it is"
+
+
+@pytest.mark.asyncio
+async def test_one_hears_that_its_template_is_to_end(stage, child):
+    await stage.turn()
+    stage.copy.doom()
+    assert not stage.listener.heard, "one that is not born hears of the end itself"
+    stage.copy.spawned(child.pid)
+    stage.copy.doom()
+    assert stage.listener.heard == ["doomed: its template ended"]
+    stage.listener.heard.clear()
+    stage.copy.kill()
+    assert child.wait() == -signal.SIGKILL
+    await exited(stage)

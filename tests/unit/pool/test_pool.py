@@ -5,7 +5,7 @@ import os
 import pytest
 import scripted
 
-from runtime import errors, wire
+from runtime import errors, model, wire
 from runtime.pool import idle, starting, worker
 
 
@@ -581,3 +581,126 @@ async def test_a_function_that_scales_out_too_fast_is_throttled_and_others_are_n
     stage.submit(dataclasses.replace(scripted.VERSION, function_name="other"))
     assert len(stage.actors) == 3
     await stage.close()
+
+
+DOCUMENT = b'{"errorMessage":"no","errorType":"Runtime.AfterRestoreError"}'
+
+
+def copy(actor):
+    actor.kind = model.StartKind.SNAPSHOT
+    return actor
+
+
+async def test_a_copy_that_is_gone_fails_its_call_as_it_says_and_its_snapshot_is_not_blamed(stage):
+    call = stage.submit()
+    actor = copy(stage.actors[0])
+    actor.lacks = None
+    actor.say(wire.Confined({}))
+    actor.say(wire.InitError("Runtime.AfterRestoreError", DOCUMENT))
+    assert (await call).payload == DOCUMENT
+    assert stage.launcher.distrusted == []
+
+
+async def test_a_copy_that_is_gone_is_given_no_call_whatever_it_says(stage):
+    call = stage.submit()
+    actor = copy(stage.actors[0])
+    actor.lacks = None
+    actor.say(wire.Confined({}))
+    actor.say(wire.Ready())
+    actor.say(wire.Response("r1", "application/json", b"1"))
+    await scripted.until(lambda: actor.killed)  # which answered what it was not asked
+    outcome = await call
+    assert (outcome.error_type, outcome.start) == ("Runtime.ExitError", model.StartKind.SNAPSHOT)
+    assert stage.launcher.starts == stage.launcher.distrusted == []
+
+
+async def test_a_copy_that_is_gone_fails_its_call_as_it_ended(stage):
+    call = stage.submit()
+    actor = copy(stage.actors[0])
+    actor.lacks = None
+    actor.say(wire.Confined({}))
+    actor.say(wire.Ready())
+    await scripted.until(lambda: any(isinstance(m, wire.Assign) for m in actor.hear()))
+    actor.exit(65 << 8)
+    assert b"exit status 65" in (await call).payload
+    assert stage.launcher.distrusted == []
+
+
+async def test_a_copy_with_a_flaw_costs_its_snapshot_and_no_call(stage):
+    call = stage.submit()
+    actor = copy(stage.actors[0])
+    actor.lacks = "a copy did not seal itself"
+    actor.say(wire.Confined({}))
+    await scripted.until(lambda: len(stage.actors) == 2)
+    assert actor.lacks in stage.launcher.distrusted[0]
+    await stage.ready(stage.actors[1])
+    await stage.answer(stage.actors[1])
+    assert (await call).payload == b"1"
+
+
+async def test_why_a_worker_failed_counts_though_its_exit_is_heard_first(stage):
+    call = stage.submit()
+    actor = stage.actors[0]
+    actor.say(wire.Confined({}))
+    actor.say(wire.InitError("Runtime.AfterRestoreError", DOCUMENT))
+    actor.exit(65 << 8)
+    assert (await call).payload == DOCUMENT
+
+
+async def test_an_answer_counts_though_its_workers_exit_is_heard_first(stage):
+    first = stage.submit()
+    actor = stage.actors[0]
+    await stage.ready(actor)
+    request = await stage.request(actor)
+    second = stage.submit()
+    actor.say(wire.Response(request.request_id, "application/json", b'"answered"'))
+    actor.exit(9)
+    assert (await first).payload == b'"answered"'
+    await stage.ready(stage.actors[1])
+    await stage.answer(stage.actors[1])
+    assert (await second).payload == b"1"
+    assert stage.pool.workers == 1
+
+
+async def test_a_worker_that_is_ready_when_its_exit_is_heard_is_given_no_call(stage):
+    call = stage.submit()
+    actor = stage.actors[0]
+    actor.say(wire.Confined({}))
+    actor.say(wire.Ready())
+    actor.exit(9)
+    assert (await call).error_type == "Runtime.ExitError"
+    assert stage.launcher.starts == []
+
+
+async def test_no_call_is_given_to_a_worker_that_is_about_to_end(stage):
+    first = stage.submit()
+    await stage.ready(stage.actors[0])
+    await stage.answer(stage.actors[0])
+    await first
+    stage.actors[0].listener.process_doomed("its template ended")
+    assert stage.actors[0].killed
+    second = stage.submit()
+    await stage.ready(stage.actors[1])
+    await stage.answer(stage.actors[1])
+    assert (await second).error_type is None
+
+
+async def test_a_call_that_waits_for_a_worker_that_is_about_to_end_gets_another(stage):
+    call = stage.submit()
+    copy(stage.actors[0]).listener.process_doomed("its template ended")
+    await stage.ready(stage.actors[1])
+    await stage.answer(stage.actors[1])
+    assert (await call).error_type is None
+
+
+async def test_a_call_on_a_worker_that_is_about_to_end_may_still_be_answered(stage):
+    call = stage.submit()
+    actor = stage.actors[0]
+    await stage.ready(actor)
+    request = await stage.request(actor)
+    actor.listener.process_doomed("its template ended")
+    assert not actor.killed
+    actor.say(wire.Response(request.request_id, "application/json", b"1"))
+    assert (await call).payload == b"1"
+    assert actor.killed
+    assert stage.pool.statistics()["idle"] == 0
