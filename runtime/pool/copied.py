@@ -9,12 +9,11 @@ import asyncio
 import os
 import select
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from runtime import errors, model, wire
-from runtime.pool import holding, link, process
+from runtime.pool import holder, holding, link, process
 
 STATUS_GRACE_S = 0.05
 """How long the template has to say how a copy ended that is gone; after that it was killed, as far as is known."""
@@ -53,12 +52,12 @@ class Parent(Protocol):
         """Hear now what was said at its door."""
 
 
-class Copied:
+class Copied(holder.Holder):
     """A copy and what is held for it; implements ``process.Process``."""
 
     __slots__ = (
-        *("_child_fds", "_held", "_listener", "_loop", "_missed", "_number", "_orphan", "_parent", "_pidfd", "_skip"),
-        *("_status", "_timer", "born", "doomed", "fds", "kind", "missing", "on_made", "placed"),
+        *("_child_fds", "_listener", "_loop", "_missed", "_number", "_orphan", "_parent", "_pidfd", "_skip"),
+        *("_status", "_timer", "born", "doomed", "fds", "kind", "missing", "placed"),
     )
 
     def __init__(
@@ -72,10 +71,10 @@ class Copied:
         born: float,
     ) -> None:
         """Make its pipes; ``furnish`` orders it. ``born``: when its template was, on the pool's clock."""
+        super().__init__(held)
         self._loop = asyncio.get_running_loop()
         self._number = number
         self._parent = parent
-        self._held = held
         self._listener = listener
         self._skip = skip
         self._pidfd = -1
@@ -90,8 +89,6 @@ class Copied:
         self.born: float | None = born
         self.missing: dict[str, str] = {}
         self.doomed = False
-        self.on_made: Callable[[], None] | None = None
-        """Called once: when its sandbox stands, or will not."""
         self.fds, self._child_fds = link.pipes()
 
     def furnish(self) -> None:
@@ -237,36 +234,6 @@ class Copied:
         elif self.placed and self._timer is None and self._status is None:
             self._timer = self._loop.call_later(BIRTH_LIMIT_S, self._parent.distrust, "a copy was not born in time")
         self._held.kill()
-
-    def confined(self) -> None:
-        """Tell that it is made, or never will be."""
-        if self.on_made is not None:
-            said, self.on_made = self.on_made, None
-            said()
-
-    def initialised(self) -> None:
-        """Hold it to its share of the CPU."""
-        self._held.initialised()
-
-    def freeze(self) -> bool:
-        """Stop it and everything it started. False: call it again."""
-        return self._held.freeze()
-
-    def thaw(self) -> None:
-        """Let it go on."""
-        self._held.thaw()
-
-    def memory_peak(self) -> int:
-        """Return the most memory it has used so far, in bytes, with what it shares with its template."""
-        return self._held.peak_bytes()
-
-    def ran_out_of_memory(self) -> bool:
-        """Return whether the kernel killed something of it for want of memory."""
-        return self._held.ran_out_of_memory()
-
-    def release(self) -> None:
-        """Give back what it held."""
-        self._held.give_back()
 
     # How
 

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable, Mapping
 
 from runtime import errors, model, wire
-from runtime.pool import holding, link, process, spawner, zygotes
+from runtime.pool import holder, holding, link, process, spawner, zygotes
 
 _RLIMITS = {"NOFILE": 1024, "RTPRIO": 0, "NICE": 0, "MSGQUEUE": 819_200, "SIGPENDING": 4096}
 """docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: file descriptors. The others are what an account
@@ -19,14 +19,13 @@ _HOSTNAME = "169-254-100-1"
 _MB = 1024 * 1024
 
 
-class Forked:
+class Forked(holder.Holder):
     """A process and what is held for it; implements ``process.Process`` and ``zygotes.Ordered``."""
 
     __slots__ = (
         "_child_fds",
         "_door_fd",
         "_forks",
-        "_held",
         "_listener",
         "_skip",
         "_version",
@@ -36,7 +35,6 @@ class Forked:
         "kind",
         "missing",
         "number",
-        "on_made",
         "on_placed",
         "runtime",
     )
@@ -57,9 +55,9 @@ class Forked:
 
         ``door_fd``, which is closed when it was passed on, makes it a template.
         """
+        super().__init__(held)
         self._forks = forks
         self.runtime = runtime
-        self._held = held
         self._listener = listener
         self._version = version
         self._skip = skip
@@ -72,8 +70,6 @@ class Forked:
         """Killed; where its order was not placed yet, it never will be."""
         self.on_placed: Callable[[], None] | None = None
         """Called once: when the process exists, or will not."""
-        self.on_made: Callable[[], None] | None = None
-        """Called once: when its sandbox stands, or will not."""
         self.fds, self._child_fds = link.pipes()
 
     def furnish(self) -> None:
@@ -194,24 +190,6 @@ class Forked:
         self._forks.kill(self.runtime, self.number)
         self._held.kill()
 
-    def confined(self) -> None:
-        """Tell that it is made, or never will be."""
-        if self.on_made is not None:
-            said, self.on_made = self.on_made, None
-            said()
-
-    def initialised(self) -> None:
-        """Hold it to its share of the CPU."""
-        self._held.initialised()
-
-    def freeze(self) -> bool:
-        """Stop it and everything it started. False: call it again."""
-        return self._held.freeze()
-
-    def thaw(self) -> None:
-        """Let it go on."""
-        self._held.thaw()
-
     @property
     def pid(self) -> int:
         """Return its pid in our namespace, once it is forked."""
@@ -228,15 +206,3 @@ class Forked:
     def cpu_s(self) -> float:
         """Return the processor time it has used; 0 where nothing counts it."""
         return self._held.group.cpu_us() * 1e-6
-
-    def memory_peak(self) -> int:
-        """Return the most memory it has used so far, in bytes."""
-        return self._held.peak_bytes()
-
-    def ran_out_of_memory(self) -> bool:
-        """Return whether the kernel killed something of it for want of memory."""
-        return self._held.ran_out_of_memory()
-
-    def release(self) -> None:
-        """Give back what it held."""
-        self._held.give_back()
