@@ -4,21 +4,26 @@ One stock serves all memory classes: writing the limits of a group takes a few m
 Groups move between three queues, each end of which is taken by one thread at a time at most:
 
     clean -- acquire --> in use -- release --> used -- recycle --> clean, or removed
+
+One that the kernel will not clean or remove is given up: nobody is given it any more, and at the end it is tried again.
 """
 
 import collections
 import contextlib
 import errno
 import itertools
+import logging
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from runtime.pool.cgroups import place, port
+
+_log = logging.getLogger(__name__)
 
 _PATIENCE_S = 1.0
 """How long killed processes may take to be gone."""
@@ -72,6 +77,9 @@ class Stock:
         self._spent: dict[str, Callable[[str], None]] = {}
         self._rounds: dict[str, int] = {}
         """How often those of the spent were found not to be clean."""
+        self._given_up: list[Kept] = []
+        self._short = False
+        """Whether no group could be made ahead when that was tried last."""
         self._recycling = threading.Lock()
         self._latest: port.Limits | None = None
 
@@ -106,37 +114,25 @@ class Stock:
             most = max(spare, keep)
             for _ in range(len(self._used)):
                 group = self._used.popleft()
-                spent = self._spent.get(group.name)
-                if spent is not None and not self._bury(group, spent):
-                    held += 1
-                    self._used.append(group)
-                elif spent is not None:
-                    continue
-                elif not group.empty():
-                    held += 1
-                    self._used.append(group)
-                elif len(self._clean) < most and group.clean():
-                    self._clean.append(group)
-                else:
-                    group.remove()
-            while len(self._clean) < spare:
-                group = self._new()
-                # Whoever comes next most likely wants what the last one wanted: then there is nothing left to write.
-                if self._latest is not None:
-                    group.limit(self._latest)
-                # Last: from here on it may be taken, in another thread.
-                self._clean.append(group)
+                with self._giving_up(group):
+                    if not self._reuse(group, most):
+                        held += 1
+                        self._used.append(group)
+            self._fill(spare)
             while len(self._clean) > most:
                 with contextlib.suppress(IndexError):
-                    self._clean.popleft().remove()
+                    group = self._clean.popleft()
+                    with self._giving_up(group):
+                        group.remove()
             return held
 
     def close(self) -> None:
         """Kill what is left in any group and remove them all; raises OSError where one cannot be emptied."""
-        groups = [*self._busy.values(), *self._used, *self._clean]
+        groups = [*self._busy.values(), *self._used, *self._clean, *self._given_up]
         self._busy.clear()
         self._used.clear()
         self._clean.clear()
+        self._given_up.clear()
         deadline = time.monotonic() + _PATIENCE_S
         for group in groups:
             while not group.empty() and time.monotonic() < deadline:
@@ -146,6 +142,53 @@ class Stock:
         for parent in dict.fromkeys(self.parents.values()):
             with contextlib.suppress(FileNotFoundError):
                 parent.rmdir()
+
+    def _reuse(self, group: Kept, most: int) -> bool:
+        """Clean a used group, or remove it; return whether it is no more among the used. Raises OSError."""
+        spent = self._spent.get(group.name)
+        if spent is not None:
+            return self._bury(group, spent)
+        if not group.empty():
+            return False
+        if len(self._clean) < most and group.clean():
+            self._clean.append(group)
+        else:
+            group.remove()
+        return True
+
+    def _fill(self, spare: int) -> None:
+        """Make groups ahead, as far as they can be made."""
+        try:
+            while len(self._clean) < spare:
+                group = self._new()
+                # Whoever comes next most likely wants what the last one wanted: then there is nothing left to write.
+                try:
+                    if self._latest is not None:
+                        group.limit(self._latest)
+                except OSError:
+                    self._used.append(group)
+                    raise
+                # Last: from here on it may be taken, in another thread.
+                self._clean.append(group)
+        except OSError as error:
+            if not self._short:
+                _log.warning("no cgroups can be made ahead: %s", error)
+            self._short = True
+        else:
+            self._short = False
+
+    @contextlib.contextmanager
+    def _giving_up(self, group: Kept) -> Iterator[None]:
+        """Give a group up where an OSError says that it cannot be used again."""
+        try:
+            yield
+        except OSError as error:
+            _log.warning("the cgroup %s is given up: %s", group.name, error)
+            self._rounds.pop(group.name, None)
+            self._given_up.append(group)
+            spent = self._spent.pop(group.name, None)
+            if spent is not None:
+                spent("the cgroup of a copy that is gone cannot be removed")
 
     def _bury(self, group: Kept, spent: Callable[[str], None]) -> bool:
         """Remove a group that others can join, once nobody is in it and no memory; return whether that is done.
@@ -173,9 +216,18 @@ class Stock:
     def _new(self) -> Kept:
         name = f"{next(self._numbers):06d}"
         directories = {controller: parent / name for controller, parent in self.parents.items()}
-        for path in dict.fromkeys(directories.values()):
-            path.mkdir()
-        return self._make(name, directories)
+        with contextlib.ExitStack() as undo:
+            for path in dict.fromkeys(directories.values()):
+                path.mkdir()
+                undo.callback(_remove, path)
+            group = self._make(name, directories)
+            undo.pop_all()
+        return group
+
+
+def _remove(directory: Path) -> None:
+    with contextlib.suppress(OSError):
+        directory.rmdir()
 
 
 def adopt(where: place.Place, directory: Path) -> Path:
