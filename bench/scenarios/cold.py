@@ -50,10 +50,10 @@ class _Ours:
         self._call(self.warm, names[:half])
         self._call(self.apart, names[half:], open=plan.Open(rate=RATE, arrival="poisson"), connections=32)
 
-    def _call(self, runs: measure.Runs, names: list[str], **load: Any) -> None:
+    def _call(self, runs: measure.Runs, names: list[str], **fields: Any) -> None:
         calls = [plan.Call(path=client.invoke_path(name), body="{}", equals='{"ok": true}') for name in names]
         before = self.server.cpu()
-        runs.results.append(self.server.run(calls, order="once", duration_s=60.0, seed=len(runs.results), **load))
+        runs.results.append(self.server.run(calls, order="once", duration_s=60.0, seed=len(runs.results), **fields))
         after = self.server.cpu()
         if before is not None and after is not None:
             runs.cpu.append(after - before)
