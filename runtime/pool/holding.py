@@ -8,12 +8,12 @@ import dataclasses
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
 from runtime import model, trees
-from runtime.pool import cgroups, loop_image, memory_class, memory_watch, scratch, uids
+from runtime.pool import affinity, cgroups, loop_image, memory_class, memory_watch, scratch, uids
 from runtime.pool.cgroups import soft
 from runtime.pool.network import modes
 
@@ -335,6 +335,10 @@ class Holding:
         self.group.thaw()
         if isinstance(self.group, soft.Group) and self._pid:
             soft.go_on(self._pid)
+
+    def bind(self, processors: Iterable[int]) -> bool:
+        """Let it run on these processors alone; return whether that could be done."""
+        return affinity.bind(self.pid, processors) if self._pidfd >= 0 else True
 
     def kill(self) -> None:
         """Kill what is in the cgroup, where that can be done."""

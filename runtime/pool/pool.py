@@ -23,10 +23,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from runtime import errors, model, observer
+from runtime.pool import affinity, idle, keepalive, process, provisioned, rules, slot, starting, worker
 from runtime.pool import call as calls
 from runtime.pool import fault as faults
 from runtime.pool import group as groups
-from runtime.pool import idle, keepalive, process, provisioned, rules, slot, starting, worker
 
 
 class Pool:
@@ -66,6 +66,7 @@ class Pool:
         self._idle = idle.Idle(ttl_s=ttl_s, grace_s=grace_s, prewarm=self._prewarm)
         self.provisioned = provisioned.Provisioned(self._loop, self)
         self._starts = starting.Starts(self._loop, self, clock, scale_out=rules.scale_out)
+        self._affinity = affinity.Affinity(self._loop)
         self._alive = 0
         self._quiet: asyncio.Future[None] | None = None
         self._empty: asyncio.Future[None] | None = None
@@ -148,6 +149,7 @@ class Pool:
         """Kill every worker and wait until they are gone."""
         self.provisioned.close()
         self._idle.close()
+        self._affinity.part()
         for group in list(self._groups.values()):
             while (call := group.next_call()) is not None:
                 call.on_refused(errors.WorkerLost("the server is stopping"))
@@ -220,6 +222,7 @@ class Pool:
     def worker_dead(self, dead: worker.Worker) -> None:
         """Forget a worker."""
         self._alive -= 1
+        self._affinity.forget(dead)
         group = self._groups[dead.key]
         group.workers.discard(dead)
         self.worker_lost(dead)
@@ -311,6 +314,7 @@ class Pool:
     def _ended(self, group: groups.Group) -> None:
         """Note that a call was served."""
         group.busy -= 1
+        self._affinity.ended()
         group.ended(self._clock())
         if group.quiet:
             group.lane.quiet_since = self._loop.time()
@@ -329,6 +333,7 @@ class Pool:
             if group.stand is not None:
                 group.stand.serves(free)
             group.busy += 1
+            self._affinity.given(free)
             free.serve(call)
             if group.isolated:
                 self._hold_ready(group)
@@ -341,6 +346,7 @@ class Pool:
         if group.stand is not None:
             group.stand.serves(one)
         group.busy += 1
+        self._affinity.given(one)
         one.serve(call)
         if group.retired:
             one.drain()

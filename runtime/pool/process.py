@@ -3,7 +3,7 @@
 ``pool.launcher`` is the real one (zygote, cgroup, sandbox); tests drive the pool with one of their own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from runtime import model, wire
@@ -57,6 +57,9 @@ class Process(Protocol):
 
     def thaw(self) -> None:
         """Let it go on."""
+
+    def bind(self, processors: Iterable[int]) -> bool:
+        """Let all its threads run on these processors alone; return whether that could be done."""
 
     def memory_peak(self) -> int:
         """Return the most memory it has used so far, in bytes."""

@@ -31,7 +31,7 @@ from collections.abc import Callable
 from typing import Any
 
 from runtime import errors, wire
-from runtime.pool import orders, packets
+from runtime.pool import affinity, orders, packets
 from runtime.pool.orders import Listener, Order, Settings
 
 __all__ = ["Listener", "Order", "Settings", "Spawner"]
@@ -101,6 +101,7 @@ class Spawner:
         self._ready = self._loop.create_future()
         self._ended = self._loop.create_future()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        affinity.release()
         try:
             self._process = _execute(settings, theirs)
         except OSError as error:

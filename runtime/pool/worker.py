@@ -12,7 +12,7 @@ import dataclasses
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from runtime import errors, model, observer, wire
@@ -225,6 +225,10 @@ class Worker:
         self.kill("protocol")
         self._around.owner.worker_lost(self)
         return True
+
+    def bind(self, processors: Iterable[int]) -> bool:
+        """Let it run on these processors alone; return whether that could be done."""
+        return self._process.bind(processors)
 
     def drain(self) -> None:
         """Let it finish what it serves, and die; at once where it serves nothing."""

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from runtime.pool import spares
+from runtime.pool import affinity, spares
 from runtime.pool.network import namespace, nester
 
 READY = 8
@@ -83,6 +83,7 @@ class Nest:
 
 def _start(control: int) -> subprocess.Popen[bytes]:
     here = str(Path(__file__).parent.parent.parent.parent)
+    affinity.release()
     return subprocess.Popen(  # noqa: S603 - our own interpreter and program
         [sys.executable, "-I", "-S", "-c", _PROGRAM, here, str(control), str(os.getpid())],
         env={},

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runtime import errors
-from runtime.pool import spares
+from runtime.pool import affinity, spares
 from runtime.pool.network import door, nftables, reach, router, rules
 
 READY = 4
@@ -137,6 +137,7 @@ def _start(control: int) -> subprocess.Popen[bytes]:
         raise errors.IsolationError(f"{missing[0]} is not installed; {_CURE}")
     here = str(Path(__file__).parent.parent.parent.parent)
     arguments = [str(control), str(os.getpid()), *map(str, tools.values())]
+    affinity.release()
     return subprocess.Popen(  # noqa: S603 - our own interpreter and program
         [sys.executable, "-I", "-S", "-c", _PROGRAM, here, *arguments],
         env={},

@@ -64,6 +64,9 @@ class Actor:
     def thaw(self):
         self.frozen = False
 
+    def bind(self, _processors):
+        return True
+
     def memory_peak(self):
         return self.peak
 
