@@ -103,6 +103,8 @@ class World:
         self.dispatcher = dispatcher.Dispatcher(self.lanes, self.disk, self, lambda: self.now, self.loop)
         self.limits = {}
         self.most = width
+        self.turns = float("inf")
+        self.was_starved = False
         self.running = {}
         self.started = []
         self.done = []
@@ -115,6 +117,7 @@ class World:
         assert row.id not in self.done
         assert row.due <= self.now
         assert lane.paused_until <= self.now
+        self.turns -= 1
         self.running[row.id] = (lane, row)
         self.started.append(row.id)
 
@@ -124,8 +127,17 @@ class World:
     def width(self):
         return self.most
 
+    def may_begin(self):
+        return self.turns > 0
+
     def starved(self):
-        assert self.lanes.running >= self.most or self.dispatcher._unwritten >= dispatcher.UNWRITTEN or self.loop.soon
+        self.was_starved = True
+        assert (
+            self.turns <= 0
+            or self.lanes.running >= self.most
+            or self.dispatcher._unwritten >= dispatcher.UNWRITTEN
+            or self.loop.soon
+        )
 
     # what the test does
 

@@ -276,6 +276,7 @@ class Events:
     def _watch(self) -> None:
         if self._tick is None:
             self._processors.idle()
+            self._processors.used()
             self._tick = self._loop.call_later(pace.TICK_S, self._adapt)
 
     def _adapt(self) -> None:
@@ -284,10 +285,16 @@ class Events:
         # Where the disk is what holds events up, the processors idle too, and more workers would only make it worse.
         starved, served.held_up = waiting.starved and not served.held_up, False
         self._pace.tick(
+            self._loop.time(),
             starved=starved,
             running=waiting.running,
+            received=waiting.added,
             ended=waiting.ended,
-            depth=waiting.depth,
             idle=self._processors.idle(),
+            used=self._processors.used(),
         )
         self._pump()
+        if not waiting.waiting:
+            self._pace.flood.over()
+        else:
+            self._watch()

@@ -5,22 +5,27 @@ how busy the processors are. So a backlog begins with a worker for each processo
 a second as long as processors idle. Without a backlog the number falls back to what is in use. More workers than that
 would drain no backlog faster, and would leave those who send events less of the processors.
 
-Where the processors are busy and more events come in than end, those who send them go first: they wait for an answer,
-and nobody waits for the events, which are safe. So one event runs at a time until the flood is over.
+Where events come in by the thousand and the processors are busy, or this process is (it has little more than one of
+them), those who send them go first (``flood``): then one event runs at a time, and what idles is left alone.
 
 Processors that others keep busy must not hold up events that only wait: where none of those that run has ended for a
 second, there is one more a second all the same.
 """
 
 import os
+import time
 
 import psutil
+
+from runtime.invoke import flood
 
 TICK_S = 0.1
 _GROWTH = 2.0
 _LEAST = 2
 _IDLE_ENOUGH = 0.1
 _STUCK_TICKS = 10
+_FULLY_USED = 0.6
+"""Of a processor: a process of which one thread at a time can use the interpreter takes little more than one."""
 
 
 class Pace:
@@ -30,26 +35,30 @@ class Pace:
         self._least = min(limit, max(_LEAST, processors))
         self._limit = limit
         self.width = self._least
+        self.flood = flood.Flood()
         self._stuck = 0
         self._ended = 0
-        self._depth = 0
 
-    def tick(self, *, starved: bool, running: int, ended: int, depth: int, idle: float) -> None:
-        """Adapt, every ``TICK_S`` seconds for as long as events wait for room.
+    def tick(
+        self, now: float, *, starved: bool, running: int, received: int, ended: int, idle: float, used: float
+    ) -> None:
+        """Adapt, every ``TICK_S`` seconds for as long as events wait for room or their turn.
 
-        ``ended`` counts the events that ended so far, ``depth`` those that wait or run, ``idle`` is the share of the
-        processors that idled.
+        ``now`` is any clock's, in seconds; ``starved``: they wait for room. ``received`` and ``ended`` count the events
+        that came in and ended so far. ``idle`` is the share of the processors that idled, ``used`` how many of them
+        this process used.
         """
+        busy = idle <= _IDLE_ENOUGH
+        self.flood.look(now, received=received, ended=ended, busy=busy or used >= _FULLY_USED)
         self._stuck = self._stuck + 1 if ended == self._ended else 0
-        flooded = depth > self._depth and idle <= _IDLE_ENOUGH
-        self._ended, self._depth = ended, depth
+        self._ended = ended
         if self.width <= self._least and not self._stuck:
-            self.width = 1 if flooded else self._least
-        if not starved:
+            self.width = 1 if self.flood.now else self._least
+        if not starved and not self.flood.now:
             self.width = max(self._least, min(self.width, running))
         elif running < self.width:
             return
-        elif idle > _IDLE_ENOUGH:
+        elif not busy and not self.flood.now:
             self.width = min(self._limit, int(self.width * _GROWTH) + 1)
         elif self._stuck >= _STUCK_TICKS:
             self._stuck = 0
@@ -57,11 +66,12 @@ class Pace:
 
 
 class Processors:
-    """What the host's processors did between two looks."""
+    """What the host's processors, and this process, did between two looks."""
 
     def __init__(self) -> None:
         self.count = len(os.sched_getaffinity(0))
         self._last = (0.0, 0.0)
+        self._last_own = (0.0, 0.0)
 
     def idle(self) -> float:
         """Return the share of the time since the last look that the processors idled."""
@@ -70,3 +80,10 @@ class Processors:
         last_idle, last_total = self._last
         self._last = idle, total
         return (idle - last_idle) / (total - last_total) if total > last_total else 0.0
+
+    def used(self) -> float:
+        """Return how many processors this process used since the last look, on average."""
+        used, now = time.process_time(), time.monotonic()
+        last_used, last = self._last_own
+        self._last_own = used, now
+        return (used - last_used) / (now - last) if now > last else 0.0

@@ -84,12 +84,17 @@ class FunctionRunner:
         """Return how many events may run at once."""
         return self._speed.width
 
+    def may_begin(self) -> bool:
+        """Return whether an event may begin now."""
+        return self._speed.flood.may_begin(self.dispatcher.lanes.added)
+
     def starved(self) -> None:
         """See whether more might run."""
         self.on_starved()
 
     def start(self, lane: lanes.Lane, row: rows.Row) -> None:
         """Run an event once."""
+        self._speed.flood.begun()
         run = _Run(self, lane, row)
         now = self.clock()
         if retry.too_old(row.accepted, now, run.rules):

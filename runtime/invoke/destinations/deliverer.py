@@ -87,6 +87,10 @@ class Deliverer:
         """Return how many deliveries may be under way."""
         return self._threads
 
+    def may_begin(self) -> bool:
+        """Return True: deliveries are few."""
+        return True
+
     def starved(self) -> None:
         """Do nothing: there are no more threads."""
 

@@ -44,8 +44,11 @@ class Runner(Protocol):
     def width(self) -> int:
         """Return how many rows may run at once in all; a lane that runs nothing need not heed it."""
 
+    def may_begin(self) -> bool:
+        """Return whether a row may begin now, whichever it is."""
+
     def starved(self) -> None:
-        """Hear that rows wait for nothing but ``width``."""
+        """Hear that rows wait for nothing but ``width`` or ``may_begin``."""
 
 
 class Dispatcher:
@@ -84,12 +87,16 @@ class Dispatcher:
         if self._stopped or self._pumping:
             return
         self._pumping = True
+        held_back = False
         try:
             now = self._clock()
             self.lanes.wake(now)
             for _ in range(_TURN):
                 if self._unwritten >= UNWRITTEN:
                     self.held_up = True
+                    break
+                if not self._runner.may_begin():
+                    held_back = self.lanes.waiting
                     break
                 lane = self.lanes.next(now, room=self.lanes.running < self._runner.width())
                 if lane is None:
@@ -100,7 +107,7 @@ class Dispatcher:
         finally:
             self._pumping = False
         self._set_timer(now)
-        if self.lanes.starved:
+        if held_back or self.lanes.starved:
             self._runner.starved()
 
     def finished(self, lane: lanes.Lane, change: rows.Change) -> None:

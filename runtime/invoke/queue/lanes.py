@@ -94,9 +94,12 @@ class Lanes:
         self._order = itertools.count()
         self._held = 0
         self._held_size = 0
+        self._loads = 0
         self.running = 0
         self.ended = 0
         """Rows that ran and ended, since the start."""
+        self.added = 0
+        """Rows that came in, since the start."""
         self.depth = 0
         self.size = 0
 
@@ -114,6 +117,11 @@ class Lanes:
     def starved(self) -> bool:
         """Return whether lanes that run something wait for more."""
         return bool(self._busy)
+
+    @property
+    def waiting(self) -> bool:
+        """Return whether any lane has something due and is not at its limit."""
+        return bool(self._busy or self._idle or self._loads)
 
     # What comes in
 
@@ -143,6 +151,7 @@ class Lanes:
 
     def add(self, row: rows.Row) -> None:
         """Take in an announced row that is now written and due."""
+        self.added += 1
         lane = self._lanes[row.lane]
         if lane.more or self._held >= self._window or self._held_size + row.size > self._window_size:
             lane.more = True
@@ -179,12 +188,14 @@ class Lanes:
         lane.loading = count
         lane.loading_size = max(1, min(self._window_size // 8, (self._window_size - self._held_size) // 2))
         lane.missed = _NEVER
+        self._loads += 1
         self._held += count
         self._held_size += lane.loading_size
         return count, lane.loading_size
 
     def unloaded(self, lane: Lane) -> None:
         """Hear that a load is over, without rows so far."""
+        self._loads -= bool(lane.loading)
         self._held -= lane.loading
         self._held_size -= lane.loading_size
         lane.loading = lane.loading_size = 0

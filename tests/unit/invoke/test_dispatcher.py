@@ -76,6 +76,45 @@ def test_a_lane_that_ran_out_of_what_it_runs_goes_before_lanes_that_run_somethin
     assert "b" in [lane.name for lane, _ in world.running.values()]
 
 
+def test_rows_that_may_not_begin_wait_and_it_is_told(world):
+    world.turns = 2
+    for name in "ababab":
+        world.accept(name)
+    world.settle()
+    assert sorted(lanes_of(world, world.running)) == ["a", "b"]
+    assert world.was_starved
+    for number in list(world.running):
+        world.finish(number)
+    world.settle()
+    assert not world.running
+    world.turns = 10
+    world.dispatcher.pump()
+    assert len(world.running) == 4
+
+
+def test_nobody_waits_where_nothing_may_begin_and_nothing_is_there_to(world):
+    world.turns = 0
+    world.dispatcher.pump()
+    assert not world.was_starved
+
+
+def test_where_few_may_begin_a_single_row_has_its_turn_before_a_backlog(world):
+    world.most = 1
+    world.turns = 0
+    for name in "abcd" * 1000:
+        world.accept(name)
+    world.settle()
+    single = world.accept("z")
+    world.settle()
+    for _ in range(10):
+        world.turns = 1
+        world.dispatcher.pump()
+        for number in list(world.running):
+            world.finish(number)
+        world.settle()
+    assert single.id in world.started
+
+
 def test_a_lane_keeps_to_its_limit(world):
     world.limits["a"] = 2
     for name in "aaaab":

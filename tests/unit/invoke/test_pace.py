@@ -1,8 +1,12 @@
 """How many events run at once."""
 
+import time
+
 import pytest
 
 from runtime.invoke import pace
+
+STARVED = {"starved": True, "received": 0, "used": 0.0}
 
 
 def test_it_begins_with_the_processors():
@@ -15,7 +19,7 @@ def test_it_grows_while_processors_idle_and_events_wait_up_to_the_limit():
     speed = pace.Pace(processors=2, limit=100)
     widths = []
     for _ in range(8):
-        speed.tick(starved=True, running=speed.width, ended=1, depth=0, idle=0.5)
+        speed.tick(0.1, **STARVED, running=speed.width, ended=1, idle=0.5)
         widths.append(speed.width)
     assert widths == [5, 11, 23, 47, 95, 100, 100, 100]
 
@@ -24,44 +28,68 @@ def test_it_grows_while_processors_idle_and_events_wait_up_to_the_limit():
 def test_it_does_not_grow_where_that_would_not_help(running, idle):
     speed = pace.Pace(processors=2, limit=100)
     for ended in range(100):
-        speed.tick(starved=True, running=running, ended=ended, depth=0, idle=idle)
+        speed.tick(0.1 * ended, **STARVED, running=running, ended=ended, idle=idle)
     assert speed.width == 2
 
 
 def test_busy_processors_do_not_hold_up_events_that_only_wait():
     speed = pace.Pace(processors=2, limit=4)
     widths = []
-    for _ in range(40):
-        speed.tick(starved=True, running=speed.width, ended=0, depth=0, idle=0.0)
+    for number in range(40):
+        speed.tick(number / 10, **STARVED, running=speed.width, ended=0, idle=0.0)
         widths.append(speed.width)
     assert (widths[8], widths[9], widths[19], widths[39]) == (2, 3, 4, 4)
 
 
-def test_those_who_send_go_first_as_long_as_more_comes_in_than_ends():
-    speed = pace.Pace(processors=2, limit=100)
+def flooded(speed, running, idle=0.0, used=0.9):
+    """Tick through a flood of events; return the widths."""
     widths = []
-    for ended, depth in enumerate([500, 1000, 1000, 900, 1000, 0], start=1):
-        speed.tick(starved=True, running=speed.width, ended=ended, depth=depth, idle=0.0)
+    for number in range(1, 6):
+        speed.tick(
+            number / 10, starved=True, running=running, received=500 * number, ended=50 * number, idle=idle, used=used
+        )
         widths.append(speed.width)
-    assert widths == [1, 1, 2, 2, 1, 2]
+    return widths
+
+
+@pytest.mark.parametrize(("idle", "used"), [(0.0, 0.3), (0.4, 0.9)])
+def test_in_a_flood_one_runs_at_a_time_and_what_idles_is_left_alone(idle, used):
+    speed = pace.Pace(processors=2, limit=100)
+    assert flooded(speed, running=2, idle=idle, used=used) == [1] * 5
+    speed.tick(0.6, starved=True, running=1, received=2500, ended=300, idle=idle, used=used)
+    assert speed.width == 2
+
+
+def test_what_the_machine_can_do_is_no_flood():
+    speed = pace.Pace(processors=2, limit=100)
+    assert flooded(speed, running=100, idle=0.4, used=0.4)[-1] == 95
 
 
 def test_a_flood_takes_nothing_from_events_that_only_wait():
     speed = pace.Pace(processors=2, limit=100)
-    for _ in range(2):
-        speed.tick(starved=True, running=speed.width, ended=1, depth=0, idle=0.5)
-    speed.tick(starved=True, running=11, ended=2, depth=500, idle=0.0)
-    assert speed.width == 11
+    for number in range(2):
+        speed.tick(number / 10, **STARVED, running=speed.width, ended=1, idle=0.5)
+    assert flooded(speed, running=11) == [11] * 5
+    assert speed.flood.now
+
+
+def test_in_a_flood_events_that_take_long_get_more_room_all_the_same():
+    speed = pace.Pace(processors=2, limit=4)
+    widths = []
+    for number in range(1, 40):
+        speed.tick(number / 10, starved=False, running=speed.width, received=500 * number, ended=0, idle=0.0, used=0.1)
+        widths.append(speed.width)
+    assert speed.flood.now
+    assert (widths[0], widths[-1]) == (2, 4)
 
 
 def test_it_falls_back_when_nothing_waits():
     speed = pace.Pace(processors=2, limit=100)
     for _ in range(8):
-        speed.tick(starved=True, running=speed.width, ended=1, depth=0, idle=0.5)
-    speed.tick(starved=False, running=40, ended=1, depth=0, idle=0.5)
-    assert speed.width == 40
-    speed.tick(starved=False, running=0, ended=1, depth=0, idle=0.5)
-    assert speed.width == 2
+        speed.tick(0.1, **STARVED, running=speed.width, ended=1, idle=0.5)
+    for running in (40, 0):
+        speed.tick(1.0, starved=False, running=running, received=0, ended=1, idle=0.5, used=0.0)
+        assert speed.width == max(2, running)
 
 
 def test_the_share_of_idle_processors_is_a_share():
@@ -69,3 +97,12 @@ def test_the_share_of_idle_processors_is_a_share():
     assert processors.count >= 1
     processors.idle()
     assert 0 <= processors.idle() <= 1
+
+
+def test_what_this_process_uses_is_counted_in_processors():
+    processors = pace.Processors()
+    processors.used()
+    until = time.process_time() + 0.02
+    while time.process_time() < until:
+        pass
+    assert 0 < processors.used() <= processors.count + 1

@@ -1,0 +1,126 @@
+"""Who goes first in a flood of events, and that nothing becomes old by it."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from runtime.invoke import flood
+
+TICK_S = 0.1
+
+
+class Machine:
+    """Events that come in, wait, run and end; the test says how many come in and how many could run."""
+
+    def __init__(self):
+        self.flood = flood.Flood()
+        self.now = 50.0
+        self.received = self.begun = 0
+        self.flood.look(self.now, received=0, ended=0, busy=True)
+
+    @property
+    def waiting(self):
+        return self.received - self.begun
+
+    def tick(self, came, could, *, busy=True, batch=16):
+        """Live through a tenth of a second; return how many events began, of as many as ``could``."""
+        began = 0
+        for start in range(0, max(came, 1), batch):
+            self.received += max(0, min(batch, came - start))
+            while self.waiting and began < could and self.flood.may_begin(self.received):
+                self.flood.begun()
+                began, self.begun = began + 1, self.begun + 1
+        self.now += TICK_S
+        self.flood.look(self.now, received=self.received, ended=self.begun, busy=busy)
+        if not self.waiting:
+            self.flood.over()
+        return began
+
+
+@pytest.fixture
+def machine():
+    return Machine()
+
+
+def test_what_is_no_flood_is_not_held_back(machine):
+    for _ in range(300):
+        assert machine.tick(50, 50) == 50
+        assert not machine.flood.now
+
+
+def test_a_flood_that_the_machine_can_do_is_not_held_back(machine):
+    for _ in range(300):
+        assert machine.tick(500, 500, busy=False) == 500
+        assert not machine.flood.now
+
+
+def test_in_a_flood_one_event_begins_for_every_few_that_come_in(machine):
+    machine.tick(600, 300)
+    assert machine.flood.now
+    began = sum(machine.tick(600, 300) for _ in range(50))
+    assert began == pytest.approx(50 * (600 * flood.PART + flood.PER_LOOK), rel=0.05)
+
+
+def test_when_the_flood_is_over_all_that_can_runs(machine):
+    for _ in range(20):
+        machine.tick(600, 300)
+    machine.tick(0, 300)
+    assert not machine.flood.now
+    assert machine.tick(0, 300) == 300
+
+
+def test_a_flood_that_lasts_is_one_for_some_seconds_and_not_again_before_nothing_waits(machine):
+    flooded = [machine.flood.now for _ in range(1000) if machine.tick(600, 300) or True]
+    lasted = flooded.index(False, 2) * TICK_S
+    assert lasted == pytest.approx(flood.LONGEST_S, abs=3 * TICK_S)
+    assert not any(flooded[flooded.index(False, 2) :])
+    while machine.waiting:
+        machine.tick(0, 300)
+    machine.tick(600, 300)
+    assert machine.flood.now
+
+
+def test_what_comes_in_does_not_keep_a_larger_backlog_from_running(machine):
+    machine.received = 100_000
+    machine.flood.look(machine.now, received=100_000, ended=0, busy=False)
+    for _ in range(50):
+        machine.tick(120, 500)
+    assert not machine.flood.now
+    assert machine.begun > 20_000
+
+
+def test_what_was_saved_up_in_a_lull_does_not_begin_at_once(machine):
+    machine.tick(600, 0)
+    machine.tick(600, 0)
+    assert machine.flood.now
+    assert machine.tick(0, 1000, batch=1) <= flood.MOST
+
+
+@given(some.lists(some.tuples(some.integers(0, 2000), some.integers(0, 500), some.booleans()), max_size=400))
+def test_whatever_comes_some_begin_in_every_tick_and_no_flood_lasts(seconds):
+    machine = Machine()
+    lasted = 0.0
+    for came, could, busy in seconds:
+        waited = machine.waiting
+        held_back = machine.flood.now
+        began = machine.tick(came, could, busy=busy)
+        assert began >= min(waited, could, flood.PER_LOOK - 1)
+        if not held_back:
+            assert began == min(waited + came, could)
+        lasted = lasted + TICK_S if machine.flood.now else lasted if machine.waiting else 0.0
+        assert lasted <= flood.LONGEST_S + 2 * TICK_S
+
+
+@given(some.integers(1, 60), some.integers(1, 16))
+def test_in_a_flood_each_of_many_functions_gets_its_turn_within_a_second(functions, batch):
+    machine = Machine()
+    machine.tick(400, 0)
+    machine.tick(400, 0)
+    assert machine.flood.now
+    turns, seen = itertools.cycle(range(functions)), set()
+    for _ in range(10):
+        for _ in range(machine.tick(120, 1000, batch=batch)):
+            seen.add(next(turns))
+    assert len(seen) == functions
