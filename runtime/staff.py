@@ -16,6 +16,7 @@ from runtime.pool import (
     cgroups,
     environment,
     holding,
+    holdings,
     isolation,
     launcher,
     memory_class,
@@ -60,7 +61,7 @@ async def assemble(
     """
     packages = await asyncio.to_thread(sdk.folder, settings.state_dir / "sdk")
     forks = zygotes.Zygotes(premises.zygotes(settings, report.mode, packages, network), spawn_task)
-    supplies = holding.Sources(
+    sources = holding.Sources(
         groups=cgroups.open_backend(only="none" if settings.isolation == "none" else ""),
         cpu_mode=cgroups.CpuMode(settings.sandbox.cpu),
         ids=uids.Uids(settings.sandbox.uid_base, settings.sandbox.uid_count),
@@ -69,13 +70,13 @@ async def assemble(
         private=_private(settings.state_dir) if report.mode == "bare" else None,
         walled=report.level == isolation.STRONG and "network" not in network.skip,
     )
-    holdings = holding.Holdings(supplies, spawn_task)
-    up.push_async_callback(holdings.close)
+    supplies = holdings.Holdings(sources, spawn_task)
+    up.push_async_callback(supplies.close)
     up.push_async_callback(forks.close)
     starts = launcher.Launcher(
         _plan(settings, report, packages, network, keeper),
         forks,
-        holdings,
+        supplies,
         listener,
         preloading.Preloading(forks, settings.pool.preload_sdk, spawn_task),
         new_stream=_new_stream,

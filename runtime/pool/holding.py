@@ -1,18 +1,17 @@
 """What is held for one worker while it lives: a uid, a cgroup, a /tmp, a network; taken together, given back together.
 
-``Stores`` are where they come from. Nothing here waits: a /tmp that must be made first is handed over when it is made.
+``Sources`` are where they come from. Nothing here waits: a /tmp that must be made first is handed over when it is made.
 """
 
-import asyncio
 import dataclasses
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-from runtime import model, trees
+from runtime import model
 from runtime.pool import affinity, cgroups, loop_image, memory_class, memory_watch, scratch, uids
 from runtime.pool.cgroups import soft
 from runtime.pool.network import modes
@@ -26,15 +25,6 @@ function is not held to its own share before. Nor would little do for a blank: w
 whole machine shares (of mounts, of cgroups); whoever holds one and waits for the processor keeps all others waiting.
 """
 
-SPARE_GROUPS = 16
-"""Clean cgroups made ahead: a group from the stock costs microseconds, a new one 170."""
-
-KEPT_GROUPS = 64
-"""Clean cgroups kept at most, where workers gave them back: the next burst has need of them."""
-
-_RECYCLE_AFTER_S = 0.02
-_STILL_DYING_S = 0.01
-"""How long to wait for killed processes to leave their cgroups."""
 _MB = 1024 * 1024
 
 
@@ -53,99 +43,18 @@ class Sources:
     """Whether a worker can give descriptors to nobody: it is alone in its namespaces of processes and network."""
 
 
-class Holdings:
-    """Hands out what workers hold and takes it back; use from one event loop."""
+class Owner(Protocol):
+    """Hands out what workers hold; ``holdings.Holdings``."""
 
-    def __init__(self, sources: Sources, spawn_task: Callable[[Coroutine[Any, Any, None]], object]) -> None:
-        """``spawn_task`` runs a coroutine that never raises as a task with a parent."""
-        self.sources = sources
-        self.watch = memory_watch.MemoryWatch() if sources.groups.kind == "none" else None
-        self._spawn_task = spawn_task
-        self._recycle_due = False
-        self._recycled = asyncio.Event()
-        self._recycled.set()
-        self._closing = False
-
-    def take(self, version: model.Version, *, shared: tuple[int, Callable[[str], None]] | None = None) -> "Holding":
-        """Return what one worker of a version is to hold; there is nothing in it before it is furnished.
-
-        ``shared``: it is for a copy of a template, whose memory of that size it shares, and whose network; and what is
-        called, from a thread, where the template holds on to it when it is given back.
-        """
-        return Holding(self, version.memory_mb, version.ephemeral_storage_mb, version=version, shared=shared)
-
-    def take_blank(self, memory_mb: int, tmp_mb: int) -> "Holding":
-        """Return what a worker of a function not known yet is to hold; the same goes for it."""
-        return Holding(self, memory_mb, tmp_mb)
+    sources: Sources
+    watch: memory_watch.MemoryWatch | None
+    """Watches the memory of workers where no cgroup does."""
 
     def acquire(self, limits: cgroups.Limits) -> cgroups.Group:
         """Return a cgroup; raise OSError where there is none to be had."""
-        group = self.sources.groups.acquire(limits)
-        self._recycle_soon()
-        return group
 
-    def limits(
-        self, memory_mb: int, tmpfs_mb: int = 0, shared_bytes: int = 0, *, cpu_share: float | None = None
-    ) -> cgroups.Limits:
-        """Return what a worker may use; a tmpfs is charged to its cgroup, whose memory is raised by its size.
-
-        ``cpu_share``: another one than goes with its memory.
-        """
-        charged_mb = tmpfs_mb if self.watch is None else 0  # the watch sees what processes map, and so no tmpfs
-        own_bytes = max(memory_mb * _MB - shared_bytes, _LEAST_BYTES)
-        return cgroups.Limits(
-            memory_bytes=own_bytes + charged_mb * _MB,
-            pids=memory_class.PIDS,
-            cpu_share=memory_class.cpu_share(memory_mb) if cpu_share is None else cpu_share,
-            cpu_mode=self.sources.cpu_mode,
-        )
-
-    def give_back(self, holding: "Holding") -> None:
-        """Take back what a dead worker held; what takes time is done in threads."""
-        sources = self.sources
-        if holding.acquired:
-            sources.groups.release(holding.group, spent=holding.on_misuse)
-        if holding.image is not None and sources.images is not None:
-            alone = sources.walled and not holding.shared
-            sources.images.discard(holding.image, holding.on_misuse, alone=alone)
-        if holding.folder is not None:
-            self._spawn_task(_remove(holding.folder))
-        if holding.function_name is not None:
-            sources.ids.give_back(holding.function_name)
-        self._recycle_soon()
-
-    async def close(self) -> None:
-        """Remove every cgroup, image and namespace; the workers must be gone."""
-        self._closing = True
-        if self.watch is not None:
-            await asyncio.to_thread(self.watch.close)
-        await self._recycled.wait()
-        await asyncio.to_thread(self.sources.groups.close)
-        if self.sources.images is not None:
-            await asyncio.to_thread(self.sources.images.close)
-        self.sources.network.close()
-
-    def _recycle_soon(self) -> None:
-        self._recycle_due = True
-        if self._recycled.is_set() and not self._closing:
-            self._recycled.clear()
-            self._spawn_task(self._recycle())
-
-    async def _recycle(self) -> None:
-        """Bring the stock of cgroups back to what it should be: not at once, because whoever took one comes first."""
-        try:
-            while self._recycle_due and not self._closing:
-                await asyncio.sleep(_RECYCLE_AFTER_S)
-                self._recycle_due = False
-                await self._empty()
-        finally:
-            self._recycled.set()
-
-    async def _empty(self) -> None:
-        """Clean the cgroups that were given back; the kernel does not tell when the killed have left them."""
-        recycle = self.sources.groups.recycle
-        while await asyncio.to_thread(recycle, SPARE_GROUPS, KEPT_GROUPS) and not self._closing:  # noqa: ASYNC110
-            await asyncio.sleep(_STILL_DYING_S)
+    def give_back(self, held: "Holding") -> None:
+        """Take back what a dead worker held."""
 
 
 class Holding:
@@ -162,14 +71,14 @@ class Holding:
 
     def __init__(
         self,
-        owner: Holdings,
+        owner: Owner,
         memory_mb: int,
         tmp_mb: int,
         *,
         version: model.Version | None = None,
         shared: tuple[int, Callable[[str], None]] | None = None,
     ) -> None:
-        """``version`` and ``shared`` as in ``Holdings.take``."""
+        """``version`` and ``shared`` as in ``holdings.Holdings.take``."""
         self._owner = owner
         self._pid = 0
         self._pidfd = -1
@@ -208,17 +117,21 @@ class Holding:
         return self._group
 
     def acquire(self) -> None:
-        """Take a cgroup, and a version's uid. Raises WorkerLost or OSError."""
-        version = self._version
-        if version is not None:
-            self._cpu_share = max(STARTING_SHARE, memory_class.cpu_share(version.memory_mb))
+        """Take a version's uid, and a cgroup. Raises WorkerLost or OSError."""
+        if self._version is not None:
+            self._start_as(self._version)
         self._group = self._owner.acquire(self._limits())
-        if version is not None:
-            self._take_uid(version)
 
     def _limits(self) -> cgroups.Limits:
-        limits = self._owner.limits(self._memory_mb, self._tmpfs_mb, self._shared_bytes, cpu_share=self._cpu_share)
-        return dataclasses.replace(limits, memory_bytes=limits.memory_bytes + self._copies_bytes)
+        """Return what it may use; a tmpfs is charged to its cgroup, whose memory is raised by its size."""
+        charged_mb = self._tmpfs_mb if self._owner.watch is None else 0  # the watch sees what processes map: no tmpfs
+        own_bytes = max(self._memory_mb * _MB - self._shared_bytes, _LEAST_BYTES)
+        return cgroups.Limits(
+            memory_bytes=own_bytes + charged_mb * _MB + self._copies_bytes,
+            pids=memory_class.PIDS,
+            cpu_share=memory_class.cpu_share(self._memory_mb) if self._cpu_share is None else self._cpu_share,
+            cpu_mode=self._owner.sources.cpu_mode,
+        )
 
     def make_room(self, charged_bytes: int, newborn_bytes: int) -> None:
         """Let a template use more memory, for its copies.
@@ -232,17 +145,18 @@ class Holding:
     def _limit(self) -> None:
         self.group.limit(self._limits())
 
-    def _take_uid(self, version: model.Version) -> None:
+    def _start_as(self, version: model.Version) -> None:
+        """Take a version's uid, and the share of the CPU that its workers have until they have started."""
         self.uid = self._owner.sources.ids.take(version.function_name)
         self.function_name = version.function_name
+        self._cpu_share = max(STARTING_SHARE, memory_class.cpu_share(version.memory_mb))
 
     def adopt(self, version: model.Version) -> None:
         """Make a blank's a version's: its uid, its memory. Raises WorkerLost or OSError."""
-        self._take_uid(version)
+        self._start_as(version)
         if self.folder is not None:
             self._own_folder(self.folder)
         self._memory_mb = version.memory_mb
-        self._cpu_share = max(STARTING_SHARE, memory_class.cpu_share(version.memory_mb))
         self._limit()
 
     def initialised(self) -> None:
@@ -379,7 +293,3 @@ def pid_of(pidfd: int) -> int:
     """Return the pid that a process has in our namespace (proc_pid_fdinfo(5))."""
     lines = Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Pid:"))
-
-
-async def _remove(folder: str) -> None:
-    await asyncio.to_thread(trees.remove, Path(folder))

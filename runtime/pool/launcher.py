@@ -14,6 +14,7 @@ from runtime.pool import (
     forked,
     gate,
     holding,
+    holdings,
     memory_class,
     preloading,
     process,
@@ -54,7 +55,7 @@ class Launcher:
         self,
         plan: Plan,
         forks: zygotes.Zygotes,
-        holdings: holding.Holdings,
+        supplies: holdings.Holdings,
         listener: observer.Observer,
         zygote_choice: preloading.Preloading,
         *,
@@ -64,7 +65,7 @@ class Launcher:
         """``clock`` is the pool's."""
         self.plan = plan
         self._forks = forks
-        self._holdings = holdings
+        self._supplies = supplies
         self.preloading = zygote_choice
         self._gates: dict[str, gate.Gate] = {}
         self._numbers = itertools.count(1)
@@ -72,7 +73,7 @@ class Launcher:
         self._room_until = 0.0
         self._loop = asyncio.get_running_loop()
         making = templates.Making(
-            self._order_template, self.assign, holdings, plan.skip, self._numbers, self._has_memory
+            self._order_template, self.assign, supplies, plan.skip, self._numbers, self._has_memory
         )
         self.templates = templates.Templates(plan.snapshots, making, listener, new_stream=new_stream, clock=clock)
         self.blanks = blanks.Blanks(self._make_blank, plan.classes, most=plan.most_blanks, has_room=self._has_memory)
@@ -86,7 +87,7 @@ class Launcher:
         blank = self.blanks.take(version, zygote, listener)
         if blank is not None:
             return blank
-        started = self._order(zygote, self._holdings.take(version), listener, version)
+        started = self._order(zygote, self._supplies.take(version), listener, version)
         entrance = self._gates.setdefault(zygote, gate.Gate())
         started.on_made = entrance.leave
         entrance.enter(started.furnish)
@@ -156,13 +157,13 @@ class Launcher:
         )
 
     def _make_blank(self, kind: blanks.Kind, listener: process.Listener) -> forked.Forked:
-        held = self._holdings.take_blank(kind.memory_mb, memory_class.TMP_MB)
+        held = self._supplies.take_blank(kind.memory_mb, memory_class.TMP_MB)
         blank = self._order(kind.zygote, held, listener, None)
         blank.furnish()
         return blank
 
     def _order_template(self, version: model.Version, listener: process.Listener, door_fd: int) -> forked.Forked:
-        held = self._holdings.take(version)
+        held = self._supplies.take(version)
         held.shared = True
         template = self._order(self.preloading.choose(version).zygote, held, listener, version, door_fd)
         template.furnish()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 from runtime import errors, model, observer, wire
-from runtime.pool import copied, forked, holding, process, report, template
+from runtime.pool import copied, forked, holdings, process, report, template
 
 MIN_INIT_S = 0.02
 """A shorter import is not worth a template where the version does not ask for one: a copy takes milliseconds, too."""
@@ -65,14 +65,14 @@ class Making:
         self,
         order: Callable[[model.Version, process.Listener, int], forked.Forked],
         assign: Callable[[model.Version, str, model.StartKind], wire.Assign],
-        holdings: holding.Holdings,
+        supplies: holdings.Holdings,
         skip: Mapping[str, str],
         numbers: "itertools.count[int]",
         has_memory: Callable[[], bool],
     ) -> None:
         self.order = order
         self.assign = assign
-        self.holdings = holdings
+        self.supplies = supplies
         self.skip = dict(skip)
         self.numbers = numbers
         self.has_memory = has_memory
@@ -122,7 +122,7 @@ class Templates:
         def misused(reason: str) -> None:
             self._loop.call_soon_threadsafe(one.distrust, reason)
 
-        held = making.holdings.take(version, shared=(one.bytes, misused))
+        held = making.supplies.take(version, shared=(one.bytes, misused))
         return one.copy(next(making.numbers), held, listener, making.skip)
 
     def suits(self, version: model.Version) -> bool:

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 import scripted
 
-from runtime.pool import cgroups, holding, memory_class
+from runtime import errors
+from runtime.pool import cgroups, holding, holdings, memory_class
 
 
 class Group:
@@ -33,7 +34,14 @@ class Groups:
 
     kind = "v1"
 
+    def __init__(self):
+        self.error = None
+        self.acquired = 0
+
     def acquire(self, limits):
+        if self.error is not None:
+            raise self.error
+        self.acquired += 1
         return Group(limits)
 
     def release(self, group, *, spent):
@@ -46,16 +54,23 @@ class Groups:
 class Ids:
     """One id is enough here."""
 
-    def take(self, _name):
+    def __init__(self):
+        self.error = None
+        self.taken = []
+
+    def take(self, name):
+        if self.error is not None:
+            raise self.error
+        self.taken.append(name)
         return 1
 
-    def give_back(self, _name):
-        """Take it back."""
+    def give_back(self, name):
+        self.taken.remove(name)
 
 
-def holdings():
+def supplies():
     sources = holding.Sources(groups=Groups(), cpu_mode=cgroups.CpuMode.QUOTA, ids=Ids(), network=None)
-    return holding.Holdings(sources, lambda task: task.close())
+    return holdings.Holdings(sources, lambda task: task.close())
 
 
 def version(memory_mb):
@@ -64,7 +79,7 @@ def version(memory_mb):
 
 @pytest.mark.asyncio
 async def test_neither_a_blank_nor_a_worker_that_starts_is_held_to_a_small_share():
-    held = holdings().take_blank(256, 512)
+    held = supplies().take_blank(256, 512)
     held.acquire()
     assert held.group.share == holding.STARTING_SHARE
     held.adopt(version(128))
@@ -76,10 +91,50 @@ async def test_neither_a_blank_nor_a_worker_that_starts_is_held_to_a_small_share
 @pytest.mark.asyncio
 @pytest.mark.parametrize("memory_mb", [128, 3008])
 async def test_who_has_started_has_the_share_that_goes_with_its_memory(memory_mb):
-    held = holdings().take(version(memory_mb))
+    held = supplies().take(version(memory_mb))
     held.acquire()
     assert held.group.share >= memory_class.cpu_share(memory_mb)
     assert not held.group.throttled
     held.initialised()
     assert held.group.share == memory_class.cpu_share(memory_mb)
     assert held.group.throttled
+
+
+@pytest.mark.asyncio
+async def test_without_a_uid_no_cgroup_is_taken():
+    stores = supplies()
+    stores.sources.ids.error = errors.WorkerLost("no uid is free")
+    held = stores.take(version(128))
+    with pytest.raises(errors.WorkerLost):
+        held.acquire()
+    held.give_back()
+    assert stores.sources.groups.acquired == 0
+    assert not held.acquired
+
+
+@pytest.mark.asyncio
+async def test_without_a_cgroup_the_uid_is_given_back():
+    stores = supplies()
+    stores.sources.groups.error = OSError("no cgroup")
+    held = stores.take(version(128))
+    with pytest.raises(OSError, match="no cgroup"):
+        held.acquire()
+    assert stores.sources.ids.taken == ["f"]
+    held.give_back()
+    assert stores.sources.ids.taken == []
+
+
+@pytest.mark.asyncio
+async def test_a_template_has_memory_for_its_copies_beside_its_own():
+    held = supplies().take(version(128))
+    held.acquire()
+    held.make_room(64 << 20, 1 << 30)
+    assert held.group.limits[-1].memory_bytes == (128 + 64) << 20
+
+
+@pytest.mark.asyncio
+async def test_a_copy_has_what_it_does_not_share_and_never_too_little():
+    shares = [supplies().take(version(512), shared=(size << 20, print)) for size in (100, 500)]
+    for held in shares:
+        held.acquire()
+    assert [held.group.limits[-1].memory_bytes >> 20 for held in shares] == [412, 32]
