@@ -1,7 +1,8 @@
 """Who goes first when events come in by the thousand and the processors are busy: those who send them.
 
 They wait for an answer, and nobody waits for the events, which are safe on disk. So in a flood one event begins for
-every few that come in: running takes a part of the processors, and not as much as it can get.
+every few that come in: running takes a part of the processors, and not as much as it can get. One that takes long
+counts as many.
 
 Nothing becomes old by that. A flood counts for some seconds; if it lasts longer, events run as fast as they can until
 none is left waiting. Some begin in any case, however few come in. And where more end than come in, or processors idle,
@@ -15,7 +16,9 @@ LONGEST_S = 10.0
 PART = 0.125
 """Of an event begins for each that comes in,"""
 PER_LOOK = 10.0
-"""and so many at each look in any case."""
+"""and so many at each look in any case, or one that takes long."""
+SHORT_S = 0.001
+"""An event that runs twice as long counts as two."""
 MOST = 16.0
 """So many begin at once."""
 
@@ -29,7 +32,7 @@ class Flood:
         self._began: float | None = None
         """When there first was a flood since nothing waited."""
         self._credit = 0.0
-        """Events that may begin."""
+        """Events that may begin, short ones."""
         self._counted = 0
         """Events that had come in when that was last worked out."""
         self._last = 0.0
@@ -48,6 +51,11 @@ class Flood:
         """Hear that an event begins."""
         if self.now:
             self._credit -= 1.0
+
+    def ended(self, took_s: float) -> None:
+        """Hear how long an event has run."""
+        if self.now and took_s > SHORT_S:
+            self._credit = max(1.0 - PER_LOOK, self._credit - (took_s / SHORT_S - 1.0))
 
     def look(self, now: float, *, received: int, ended: int, busy: bool) -> None:
         """Look again, every tenth of a second for as long as events wait.

@@ -6,7 +6,7 @@ a second as long as processors idle. Without a backlog the number falls back to 
 would drain no backlog faster, and would leave those who send events less of the processors.
 
 Where events come in by the thousand and the processors are busy, or this process is (it has little more than one of
-them), those who send them go first (``flood``): then one event runs at a time, and what idles is left alone.
+them), those who send them go first (``flood``), and what idles is left to them.
 
 Processors that others keep busy must not hold up events that only wait: where none of those that run has ended for a
 second, there is one more a second all the same.
@@ -52,8 +52,6 @@ class Pace:
         self.flood.look(now, received=received, ended=ended, busy=busy or used >= _FULLY_USED)
         self._stuck = self._stuck + 1 if ended == self._ended else 0
         self._ended = ended
-        if self.width <= self._least and not self._stuck:
-            self.width = 1 if self.flood.now else self._least
         if not starved and not self.flood.now:
             self.width = max(self._least, min(self.width, running))
         elif running < self.width:

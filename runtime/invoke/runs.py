@@ -67,7 +67,7 @@ class FunctionRunner:
         self.clock = clock
         self.new_id = new_id
         self._places = calls.places
-        self._speed = speed
+        self.pace = speed
         self._base_delay_s = base_delay_s
         self.handed_back = False
         """Set at the very end: what is cut short now will run again after the next start."""
@@ -82,11 +82,11 @@ class FunctionRunner:
 
     def width(self) -> int:
         """Return how many events may run at once."""
-        return self._speed.width
+        return self.pace.width
 
     def may_begin(self) -> bool:
         """Return whether an event may begin now."""
-        return self._speed.flood.may_begin(self.dispatcher.lanes.added)
+        return self.pace.flood.may_begin(self.dispatcher.lanes.added)
 
     def starved(self) -> None:
         """See whether more might run."""
@@ -94,7 +94,7 @@ class FunctionRunner:
 
     def start(self, lane: lanes.Lane, row: rows.Row) -> None:
         """Run an event once."""
-        self._speed.flood.begun()
+        self.pace.flood.begun()
         run = _Run(self, lane, row)
         now = self.clock()
         if retry.too_old(row.accepted, now, run.rules):
@@ -166,6 +166,7 @@ class _Run:
         runner, row = self._runner, self.row
         if runner.handed_back:
             return
+        runner.pace.flood.ended(outcome.duration_s)
         runner.dispatcher.lanes.resume(self._lane)
         if not outcome.failed:
             self.end(retry.Condition.SUCCESS, outcome)

@@ -24,13 +24,14 @@ class Machine:
     def waiting(self):
         return self.received - self.begun
 
-    def tick(self, came, could, *, busy=True, batch=16):
+    def tick(self, came, could, *, busy=True, batch=16, took_s=0.0):
         """Live through a tenth of a second; return how many events began, of as many as ``could``."""
         began = 0
         for start in range(0, max(came, 1), batch):
             self.received += max(0, min(batch, came - start))
             while self.waiting and began < could and self.flood.may_begin(self.received):
                 self.flood.begun()
+                self.flood.ended(took_s)
                 began, self.begun = began + 1, self.begun + 1
         self.now += TICK_S
         self.flood.look(self.now, received=self.received, ended=self.begun, busy=busy)
@@ -61,6 +62,13 @@ def test_in_a_flood_one_event_begins_for_every_few_that_come_in(machine):
     assert machine.flood.now
     began = sum(machine.tick(600, 300) for _ in range(50))
     assert began == pytest.approx(50 * (600 * flood.PART + flood.PER_LOOK), rel=0.05)
+
+
+@pytest.mark.parametrize("took_s", [0.002, 0.005])
+def test_an_event_that_takes_long_counts_as_many(machine, took_s):
+    machine.tick(600, 300)
+    began = sum(machine.tick(600, 300, took_s=took_s) for _ in range(50))
+    assert began * took_s == pytest.approx(50 * (600 * flood.PART + flood.PER_LOOK) * flood.SHORT_S, rel=0.05)
 
 
 def test_when_the_flood_is_over_all_that_can_runs(machine):
@@ -98,15 +106,19 @@ def test_what_was_saved_up_in_a_lull_does_not_begin_at_once(machine):
     assert machine.tick(0, 1000, batch=1) <= flood.MOST
 
 
-@given(some.lists(some.tuples(some.integers(0, 2000), some.integers(0, 500), some.booleans()), max_size=400))
-def test_whatever_comes_some_begin_in_every_tick_and_no_flood_lasts(seconds):
+TICKS = some.tuples(some.integers(0, 2000), some.integers(0, 500), some.booleans(), some.sampled_from([0, 0.001, 0.3]))
+
+
+@given(some.lists(TICKS, max_size=400))
+def test_whatever_comes_some_begin_in_every_tick_and_no_flood_lasts(ticks):
     machine = Machine()
-    lasted = 0.0
-    for came, could, busy in seconds:
+    lasted = took_before_s = 0.0
+    for came, could, busy, took_s in ticks:
+        long, took_before_s = max(took_s, took_before_s) > flood.SHORT_S, took_s
         waited = machine.waiting
         held_back = machine.flood.now
-        began = machine.tick(came, could, busy=busy)
-        assert began >= min(waited, could, flood.PER_LOOK - 1)
+        began = machine.tick(came, could, busy=busy, took_s=took_s)
+        assert began >= min(waited, could, 1 if long else flood.PER_LOOK - 1)
         if not held_back:
             assert began == min(waited + came, could)
         lasted = lasted + TICK_S if machine.flood.now else lasted if machine.waiting else 0.0

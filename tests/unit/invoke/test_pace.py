@@ -53,11 +53,11 @@ def flooded(speed, running, idle=0.0, used=0.9):
 
 
 @pytest.mark.parametrize(("idle", "used"), [(0.0, 0.3), (0.4, 0.9)])
-def test_in_a_flood_one_runs_at_a_time_and_what_idles_is_left_alone(idle, used):
+def test_in_a_flood_what_idles_is_left_to_those_who_send(idle, used):
     speed = pace.Pace(processors=2, limit=100)
-    assert flooded(speed, running=2, idle=idle, used=used) == [1] * 5
-    speed.tick(0.6, starved=True, running=1, received=2500, ended=300, idle=idle, used=used)
-    assert speed.width == 2
+    assert flooded(speed, running=2, idle=idle, used=used) == [2] * 5
+    speed.tick(0.6, starved=True, running=2, received=2500, ended=300, idle=0.4, used=used)
+    assert speed.width == 5
 
 
 def test_what_the_machine_can_do_is_no_flood():
