@@ -90,7 +90,7 @@ class Launcher:
         started = self._order(zygote, self._supplies.take(version), listener, version)
         entrance = self._gates.setdefault(zygote, gate.Gate())
         started.on_made = entrance.leave
-        entrance.enter(started.furnish)
+        entrance.enter(started.furnish, version.function_name)
         return started
 
     def has_room(self, version: model.Version) -> bool:

@@ -101,7 +101,11 @@ class Starts:
         """Start the workers that were put off, so that the event loop sees to others in between."""
         self._turn_left = STARTS_A_TURN
         put_off, self._put_off = self._put_off, {}
-        for group, count in put_off.values():
+        if not put_off:
+            return
+        # Who was first may have taken the whole turn: it is the last one now.
+        first, *others = put_off.values()
+        for group, count in (*others, first):
             if self._owner.holds(group):
                 self._start_some(group, max(min(count, len(group.waiting) - group.starting), 0))
 

@@ -1,4 +1,4 @@
-"""Few at a time, in their order, and no deeper for many than for one."""
+"""Few at a time, in their order, no deeper for many than for one, and nobody behind the thousand of another."""
 
 from runtime.pool import gate
 
@@ -30,3 +30,16 @@ def test_thousands_may_leave_as_soon_as_they_are_in():
     assert len(left) == 5000
     few.enter(pass_through)
     assert len(left) == 5001
+
+
+def test_who_asks_for_many_does_not_keep_another_waiting():
+    entered, one = [], gate.Gate(1)
+    for lane, count in (("many", 6), ("few", 2)):
+        for number in range(count):
+            one.enter(lambda lane=lane, number=number: entered.append((lane, number)), lane)
+    for _ in range(7):
+        one.leave()
+    assert entered == [
+        *(("many", 0), ("many", 1), ("few", 0), ("many", 2), ("few", 1)),
+        *(("many", 3), ("many", 4), ("many", 5)),
+    ]

@@ -704,3 +704,20 @@ async def test_a_call_on_a_worker_that_is_about_to_end_may_still_be_answered(sta
     assert (await call).payload == b"1"
     assert actor.killed
     assert stage.pool.statistics()["idle"] == 0
+
+
+async def test_one_functions_burst_does_not_keep_anothers_start_waiting(stage):
+    many = 20 * starting.STARTS_A_TURN
+    for _ in range(many):
+        stage.submit()
+    other = dataclasses.replace(scripted.VERSION, function_name="g", generation="g2")
+    stage.submit(version=other)
+    stage.submit(version=other)
+
+    def before():
+        names = [actor.version.function_name for actor in stage.actors]
+        return names.index("g") if names.count("g") == 2 else None
+
+    await scripted.until(lambda: before() is not None)
+    assert before() <= 2 * starting.STARTS_A_TURN
+    await scripted.until(lambda: len(stage.actors) == many + 2)
