@@ -18,6 +18,7 @@ class Holder:
 
     def confined(self) -> None:
         """Tell that it is made, or never will be."""
+        self._held.made()
         if self.on_made is not None:
             said, self.on_made = self.on_made, None
             said()

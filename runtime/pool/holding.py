@@ -23,6 +23,8 @@ STARTING_SHARE = 0.5
 """CPU share, in cores, that a worker has at least until it has started, and a blank while it is made. As on Lambda, a
 function is not held to its own share before. Nor would little do for a blank: what makes a worker takes locks that the
 whole machine shares (of mounts, of cgroups); whoever holds one and waits for the processor keeps all others waiting.
+Those that are made at the same time have it together: each with so much, they would keep a small function, which has
+seven times less, waiting for 10 ms at each of its calls.
 """
 
 _MB = 1024 * 1024
@@ -49,6 +51,8 @@ class Owner(Protocol):
     sources: Sources
     watch: memory_watch.MemoryWatch | None
     """Watches the memory of workers where no cgroup does."""
+    making: int
+    """How many workers are being made; blanks do not count, which are made one after the other."""
 
     def acquire(self, limits: cgroups.Limits) -> cgroups.Group:
         """Return a cgroup; raise OSError where there is none to be had."""
@@ -64,9 +68,9 @@ class Holding:
     """
 
     __slots__ = (
-        *("_copies_bytes", "_cpu_share", "_door", "_group", "_memory_mb", "_owner", "_pid", "_pidfd", "_shared_bytes"),
-        *("_tmpfs_mb", "_version", "folder", "function_name", "image", "netns_fd", "on_misuse", "shared", "tmp_mb"),
-        "uid",
+        *("_copies_bytes", "_cpu_share", "_door", "_group", "_making", "_memory_mb", "_owner", "_pid", "_pidfd"),
+        *("_shared_bytes", "_tmpfs_mb", "_version", "folder", "function_name", "image", "netns_fd", "on_misuse"),
+        *("shared", "tmp_mb", "uid"),
     )
 
     def __init__(
@@ -80,6 +84,7 @@ class Holding:
     ) -> None:
         """``version`` and ``shared`` as in ``holdings.Holdings.take``."""
         self._owner = owner
+        self._making = False
         self._pid = 0
         self._pidfd = -1
         self._version = version
@@ -118,9 +123,21 @@ class Holding:
 
     def acquire(self) -> None:
         """Take a version's uid, and a cgroup. Raises WorkerLost or OSError."""
-        if self._version is not None:
-            self._start_as(self._version)
+        version = self._version
+        if version is not None:
+            self._start_as(version)
+        else:
+            self._cpu_share = self._starting_share()
         self._group = self._owner.acquire(self._limits())
+        if version is not None:
+            self._making = True
+            self._owner.making += 1
+
+    def made(self) -> None:
+        """Hear that its sandbox stands, or never will."""
+        if self._making:
+            self._making = False
+            self._owner.making -= 1
 
     def _limits(self) -> cgroups.Limits:
         """Return what it may use; a tmpfs is charged to its cgroup, whose memory is raised by its size."""
@@ -149,7 +166,10 @@ class Holding:
         """Take a version's uid, and the share of the CPU that its workers have until they have started."""
         self.uid = self._owner.sources.ids.take(version.function_name)
         self.function_name = version.function_name
-        self._cpu_share = max(STARTING_SHARE, memory_class.cpu_share(version.memory_mb))
+        self._cpu_share = max(self._starting_share(), memory_class.cpu_share(version.memory_mb))
+
+    def _starting_share(self) -> float:
+        return STARTING_SHARE / (self._owner.making + 1)
 
     def adopt(self, version: model.Version) -> None:
         """Make a blank's a version's: its uid, its memory. Raises WorkerLost or OSError."""
@@ -279,6 +299,7 @@ class Holding:
 
     def give_back(self) -> None:
         """Give all of it back; once, when the worker is gone."""
+        self.made()
         self.settle()
         self._pidfd = -1
         if self._door is not None:

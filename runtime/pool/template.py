@@ -177,6 +177,7 @@ class Template:
         match message:
             case wire.Confined():
                 self._process.missing.update(message.missing)
+                self._process.confined()
             case wire.Snapped() if not message.unsafe:
                 self.state = State.READY
                 self._timer.cancel()

@@ -52,6 +52,9 @@ class Held:
     def settle(self):
         """Let go."""
 
+    def made(self):
+        """Count nobody."""
+
     def spawned(self, pidfd, kill):
         """Watch nothing."""
 

@@ -138,3 +138,33 @@ async def test_a_copy_has_what_it_does_not_share_and_never_too_little():
     for held in shares:
         held.acquire()
     assert [held.group.limits[-1].memory_bytes >> 20 for held in shares] == [412, 32]
+
+
+@pytest.mark.asyncio
+async def test_those_that_are_made_at_the_same_time_share_what_one_has():
+    stores = supplies()
+
+    def start():
+        held = stores.take(version(128))
+        held.acquire()
+        return held
+
+    made = [start() for _ in range(8)]
+    assert [held.group.share for held in made[:3]] == [holding.STARTING_SHARE / number for number in (1, 2, 3)]
+    assert made[-1].group.share == memory_class.cpu_share(128), "but never less than its own"
+    for held in made[:7]:
+        held.made()
+        held.made()
+    assert start().group.share == holding.STARTING_SHARE / 2
+    made[-1].give_back()
+    assert start().group.share == holding.STARTING_SHARE / 2
+    assert stores.making == 2
+
+
+@pytest.mark.asyncio
+async def test_blanks_do_not_count_among_those_that_are_made():
+    stores = supplies()
+    blanks = [stores.take_blank(256, 512) for _ in range(3)]
+    for held in blanks:
+        held.acquire()
+    assert {held.group.share for held in blanks} == {holding.STARTING_SHARE}

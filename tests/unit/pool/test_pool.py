@@ -708,11 +708,9 @@ async def test_a_call_on_a_worker_that_is_about_to_end_may_still_be_answered(sta
 
 async def test_one_functions_burst_does_not_keep_anothers_start_waiting(stage):
     many = 20 * starting.STARTS_A_TURN
-    for _ in range(many):
-        stage.submit()
+    calls = [stage.submit() for _ in range(many)]
     other = dataclasses.replace(scripted.VERSION, function_name="g", generation="g2")
-    stage.submit(version=other)
-    stage.submit(version=other)
+    calls += [stage.submit(version=other) for _ in range(2)]
 
     def before():
         names = [actor.version.function_name for actor in stage.actors]
@@ -721,3 +719,5 @@ async def test_one_functions_burst_does_not_keep_anothers_start_waiting(stage):
     await scripted.until(lambda: before() is not None)
     assert before() <= 2 * starting.STARTS_A_TURN
     await scripted.until(lambda: len(stage.actors) == many + 2)
+    for one in calls:
+        one.call.cancelled = True
