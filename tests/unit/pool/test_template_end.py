@@ -1,0 +1,140 @@
+"""A template whose process the test plays: who hears of its making, and of its end."""
+
+import asyncio
+import os
+import signal
+
+import pytest
+import scripted
+
+from runtime import wire
+from runtime.pool import link, template
+
+
+class Process:
+    """A template's process: real pipes, nobody behind them."""
+
+    pid = 0
+
+    def __init__(self, door_fd):
+        self.fds, (self.request_fd, self.response_fd, self.log_fd) = link.pipes()
+        self.door_fd = door_fd
+        self.missing = {}
+        self.heard = []
+
+    def confined(self):
+        self.heard.append("confined")
+
+    def kill(self):
+        self.heard.append("killed")
+
+    def release(self):
+        self.heard.append("released")
+
+    def memory_used(self):
+        return 1 << 20
+
+    def cpu_s(self):
+        return 0.0
+
+    def make_room(self, _charged_bytes, newborn_bytes):
+        assert newborn_bytes > 0
+
+    def say(self, message):
+        os.write(self.response_fd, wire.encode(message))
+
+    def close(self):
+        for fd in (self.request_fd, self.response_fd, self.log_fd, self.door_fd):
+            os.close(fd)
+
+
+class Group:
+    join_fds = ()
+
+
+class Held:
+    image, tmp_mb, group = None, 512, Group
+
+    def furnish(self, then):
+        then()
+
+    def settle(self):
+        """Let go."""
+
+    def made(self):
+        """Count nobody."""
+
+    def spawned(self, pidfd, kill):
+        """Watch nothing."""
+
+    def kill(self):
+        """Kill nobody."""
+
+
+class Listener:
+    def __init__(self):
+        self.heard = []
+
+    def process_forked(self):
+        self.heard.append("forked")
+
+    def process_doomed(self, reason):
+        self.heard.append(f"doomed: {reason}")
+
+    def process_exited(self, status):
+        self.heard.append(status)
+
+    def process_failed(self, step, reason):
+        self.heard.append(f"{step}: {reason}")
+
+
+@pytest.fixture
+async def made():
+    before = len(os.listdir("/proc/self/fd"))
+    ended = []
+    one = template.Template(
+        scripted.VERSION,
+        lambda _listener, door_fd: Process(door_fd),
+        assign=wire.Assign("h.f", {}, "/var/task", "/opt", "/var/runtime", 128, "group", "stream"),
+        warm_up=None,
+        born=0.0,
+        on_log=lambda _data: None,
+        on_ready=lambda _one, _import_s: None,
+        on_end=lambda _one, reason: ended.append(reason),
+    )
+    yield one
+    one._process.close()
+    one.process_exited(signal.SIGKILL)
+    assert len(ended) == 1
+    assert one._process.heard[-1] == "released"
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+async def test_its_sandbox_stands_as_a_workers_does_so_that_it_is_not_in_the_making_for_ever(made):
+    made._process.say(wire.Confined({"cgroup": "none"}))
+    await scripted.until(lambda: made._process.heard)
+    assert made._process.heard == ["confined"]
+    assert made._process.missing == {"cgroup": "none"}
+
+
+async def test_who_is_born_of_it_hears_at_once_that_it_ends_and_who_is_not_when_it_did(made, monkeypatch):
+    monkeypatch.setattr(template.copied, "_is_copy", lambda _pid, _template: True)
+    made._process.say(wire.Snapped("", 0))
+    await scripted.until(lambda: made.state is template.State.READY)
+    born, unborn = Listener(), Listener()
+    copies = [made.copy(number, Held(), listener, {}) for number, listener in enumerate((born, unborn))]
+    copies[0].spawned(os.getpid())
+    made.distrust("the test says so")
+    assert born.heard == ["forked"], "not from inside of what the listener may have asked for itself"
+    await asyncio.sleep(0)
+    assert (born.heard, unborn.heard) == (["forked", "doomed: its template ended"], [])
+    made.distrust("again")
+    await asyncio.sleep(0)
+    assert born.heard == ["forked", "doomed: its template ended"]
+    copies[1].orphaned()
+    assert unborn.heard == ["snapshot: its template ended"]
+    copies[0]._loop.remove_reader(copies[0]._pidfd)
+    os.close(copies[0]._pidfd)
+    made._copies.clear()
+    for fd in (*copies[0].fds, *copies[1].fds):
+        os.close(fd)
