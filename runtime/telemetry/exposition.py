@@ -18,7 +18,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 
 from runtime.telemetry import families, metrics
 
-SLICE_S = 0.001
+SLICE_S = 0.0003
 """Seconds that a scrape holds the event loop at a time. An invocation crosses the loop two or three times."""
 
 _PLACE = "\0"
