@@ -5,6 +5,7 @@ that was written before, and of none that was written after: memory and file can
 
 Whatever waits goes into one transaction: the more callers wait, the more each fsync serves. What one turn of the event
 loop asks for is handed over at its end, together: to wake the thread for each would cost more than the change itself.
+What nobody waits for is gathered for a moment, apart from the others, whose transaction it would make longer.
 ``synchronous=FULL`` makes a change durable before its caller hears of it (sqlite.org/pragma.html#pragma_synchronous).
 
 Where the disk is full, changes that need not be kept are refused; the others wait, and are tried again every second.
@@ -27,7 +28,9 @@ BATCH_CHANGES = 128
 milliseconds."""
 BATCH_BYTES = 16 * 1024 * 1024
 RETRY_S = 1.0
-LAZY_S = 0.005
+LAZY_S = 0.02
+LAZY_CHANGES = 32
+"""For so long, and so many of them, changes are gathered that nobody waits for."""
 _VACUUM_PAGES = 256
 _FREE_PAGES = 16_384
 """64 MB of the file may stand empty; more is given back to the disk, a MB at a time."""
@@ -76,9 +79,11 @@ class SqliteQueue:
         self._asked: list[rows.Change] = []
         """Changes that are not yet handed over to the thread."""
         self._asked_size = 0
-        self._handing: asyncio.Handle | None = None
-        self._hurried = False
-        """Whether they are to be handed over at the end of this turn, and not when a moment has passed."""
+        self._handing = False
+        """Whether they will be, at the end of this turn of the loop."""
+        self._lazy: list[rows.Change] = []
+        """The same, of those that nobody waits for."""
+        self._handing_lazy: asyncio.TimerHandle | None = None
         self._batches = 0
         self._counting: sqlite3.Connection
         self._opened = False
@@ -114,28 +119,38 @@ class SqliteQueue:
 
     def apply(self, change: rows.Change) -> None:
         """Have a change written."""
+        if change.lazy:
+            self._lazy.append(change)
+            if len(self._lazy) >= LAZY_CHANGES:
+                self._hand_over_lazy()
+            elif self._handing_lazy is None:
+                self._handing_lazy = self._loop.call_later(LAZY_S, self._hand_over_lazy)
+            return
         self._asked.append(change)
         for row in change.put:
             self._asked_size += row.size
         if len(self._asked) >= BATCH_CHANGES or self._asked_size >= BATCH_BYTES:
             self._hand_over()
-        elif change.lazy:
-            if self._handing is None:
-                self._handing = self._loop.call_later(LAZY_S, self._hand_over)
-        elif not self._hurried:
-            self._hurried = True
-            if self._handing is not None:
-                self._handing.cancel()
-            self._handing = self._loop.call_soon(self._hand_over)
+        elif not self._handing:
+            self._handing = True
+            self._loop.call_soon(self._hand_over_all)
+
+    def _hand_over_all(self) -> None:
+        self._handing = False
+        self._hand_over()
 
     def _hand_over(self) -> None:
-        if self._handing is not None:
-            self._handing.cancel()
-            self._handing = None
-        self._hurried = False
         if self._asked:
             self._work.put(self._asked)
             self._asked, self._asked_size = [], 0
+
+    def _hand_over_lazy(self) -> None:
+        if self._handing_lazy is not None:
+            self._handing_lazy.cancel()
+            self._handing_lazy = None
+        if self._lazy:
+            self._work.put(self._lazy)
+            self._lazy = []
 
     def load(
         self,
@@ -149,11 +164,13 @@ class SqliteQueue:
     ) -> None:
         """Have rows of a lane read that are due and not ``known``; ``then`` gets None where they cannot be read."""
         self._hand_over()
+        self._hand_over_lazy()
         self._work.put(_Load(lane, now, known, limit, size, then))
 
     async def close(self) -> None:
         """Write what waits and close the file."""
         self._hand_over()
+        self._hand_over_lazy()
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:

@@ -1,7 +1,8 @@
 """How changes are written: many at once, each statement for all of them.
 
-A statement lets go of the interpreter's lock and has to get it back from the event loop, so a batch takes a handful of
-statements however many changes it holds.
+A statement lets go of the interpreter's lock and has to get it back from the event loop, which takes as long as the
+statement. So a batch takes a handful of statements however many changes it holds, and a single one, which is a
+transaction by itself, where all that is asked is to put rows or to drop them.
 """
 
 import itertools
@@ -15,7 +16,7 @@ _MARKS = "(" + ", ".join("?" for _ in rows.Row._fields) + ")"
 _NOTHING = (None,) * len(rows.Row._fields)
 _INSERTS = {
     count: f"INSERT INTO items SELECT * FROM (VALUES {', '.join([_MARKS] * count)}) WHERE column1 IS NOT NULL"  # noqa: S608 - nothing of it is given
-    for count in (1, 4, 16, 64, 256)
+    for count in (1, 2, 4, 8, 16, 32, 64, 128, 256)
 }
 """By how many rows they take, of which some may be empty: few, so that SQLite's translations of them are kept."""
 _MOST = max(_INSERTS)
@@ -63,12 +64,17 @@ class Grave:
 
 def write(connection: sqlite3.Connection, changes: Sequence[rows.Change], grave: Grave) -> int:
     """Write changes in one transaction; return how many letters went for want of room. Raises sqlite3.Error."""
+    put = [row for change in changes for row in change.put]
+    dropped = [number for change in changes for number in change.drop]
+    more = any(each.move or each.bury or each.unbury for each in changes)
+    if not more and len(put) <= _MOST and not (put and dropped):
+        _put(connection, put)
+        _drop(connection, dropped)
+        return 0
     connection.execute("BEGIN IMMEDIATE")
     try:
-        _insert(connection, [row for change in changes for row in change.put])
-        dropped = [number for change in changes for number in change.drop]
-        if dropped:
-            connection.execute(_DROP, (json.dumps(dropped),))
+        _put(connection, put)
+        _drop(connection, dropped)
         moved = [move for change in changes for move in change.move]
         if moved:
             connection.executemany(_MOVE, moved)
@@ -82,7 +88,12 @@ def write(connection: sqlite3.Connection, changes: Sequence[rows.Change], grave:
     return gone
 
 
-def _insert(connection: sqlite3.Connection, put: Sequence[rows.Row]) -> None:
+def _drop(connection: sqlite3.Connection, dropped: Sequence[int]) -> None:
+    if dropped:
+        connection.execute(_DROP, (json.dumps(dropped),))
+
+
+def _put(connection: sqlite3.Connection, put: Sequence[rows.Row]) -> None:
     for start in range(0, len(put), _MOST):
         part = put[start : start + _MOST]
         count = next(count for count in _INSERTS if count >= len(part))

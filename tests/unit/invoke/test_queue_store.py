@@ -89,19 +89,27 @@ async def test_callers_who_wait_share_a_commit(open_store):
     assert one.batches < 20
 
 
-async def test_what_nobody_waits_for_goes_along_with_others(open_store):
+async def test_what_nobody_waits_for_is_gathered_apart_from_what_somebody_does(open_store):
     one = open_store()
-    await one.apply(put=[row(number) for number in range(1, 21)])
+    await one.apply(put=[row(number) for number in range(1, 101)])
     batches = one.batches
     waiting = [one.apply(drop=(number,), keep=True, lazy=True) for number in range(1, 20)]
-    await one.apply(drop=(20,))
-    assert all(each.done() for each in waiting)
+    urgent = one.apply(drop=(20,))
+    assert (len(one.store._lazy), len(one.store._asked)) == (19, 1)
+    for each in (urgent, *waiting):
+        await each
     assert one.batches <= batches + 2
-    assert one.on_disk() == []
-    # Without others, it goes alone after a moment; at the end, at once.
-    await one.apply(put=[row(number) for number in (1, 2)])
-    await one.apply(drop=(1,), lazy=True)
-    one.store.apply(rows.Change(lambda _error: None, drop=(2,), lazy=True))
+    # So many do not wait any longer,
+    waiting = [one.apply(drop=(number,), keep=True, lazy=True) for number in range(21, 21 + sqlite.LAZY_CHANGES)]
+    assert not one.store._lazy
+    for each in waiting:
+        await each
+    # and nothing does that is in the way of a load, or of the end.
+    waiting = one.apply(drop=(60,), lazy=True)
+    loaded = await one.load()
+    assert waiting.done()
+    assert 60 not in [each.id for each in loaded.rows]
+    one.store.apply(rows.Change(lambda _error: None, drop=tuple(each.id for each in loaded.rows), lazy=True))
     await one.store.close()
     assert one.on_disk() == []
 
