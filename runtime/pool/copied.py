@@ -28,6 +28,8 @@ _CAPABILITIES = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 _FAMILY = 64
 """Processes that a copy may have started by the time its sandbox stands."""
 _FILTERS = "Seccomp_filters"
+_PF_EXITING = 0x4
+"""include/linux/sched.h."""
 _MB = 1024 * 1024
 
 
@@ -220,6 +222,8 @@ class Copied(holder.Holder):
                 return flaw
             # A second look: the kernel lists a process that is just being forked here sooner than there.
             if not (self._held.group.holds(one) or self._held.group.holds(one)):
+                if one != pid and _exits(one):
+                    raise OSError("it ended meanwhile")
                 return "a copy is not in its cgroup"
         return ""
 
@@ -261,10 +265,19 @@ class Copied(holder.Holder):
 
 
 def _ended(pidfd: int) -> bool:
-    """Return whether a process ended, with all its threads: pidfd_open(2)."""
+    """Return whether a process ended, or is just about to: one that exits is no more in its cgroup, as v1 tells it."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(0))
+    try:
+        return bool(poll.poll(0)) or _exits(holding.pid_of(pidfd))
+    except OSError:
+        return True
+
+
+def _exits(pid: int) -> bool:
+    """Return whether the first thread of a process exits, which none can take back: proc_pid_stat(5), flags."""
+    flags = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[6]
+    return bool(int(flags) & _PF_EXITING)
 
 
 def _is_copy(pid: int, template: int) -> bool:

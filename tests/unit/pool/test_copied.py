@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import select
 import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -239,4 +241,30 @@ async def test_one_hears_that_its_template_is_to_end(stage, child):
     stage.listener.heard.clear()
     stage.copy.kill()
     assert child.wait() == -signal.SIGKILL
+    await exited(stage)
+
+
+LEADER = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(60,)).start()
+ctypes.CDLL(None).syscall(60, 0)  # exit, of this thread alone
+"""
+
+
+@pytest.mark.asyncio
+async def test_one_that_exits_has_no_flaw_though_it_is_not_gone_yet(stage, monkeypatch):
+    """As long as its memory is taken down, a process that exits can be seen: here other threads hold it up."""
+    monkeypatch.setattr(copied, "_is_copy", lambda _pid, _template: True)
+    one = subprocess.Popen([sys.executable, "-c", LEADER])  # noqa: ASYNC220 - it is not waited for
+    try:
+        await stage.turn()
+        stage.copy.spawned(one.pid)
+        async with asyncio.timeout(10):
+            while stage.copy.flaw():
+                await asyncio.sleep(0)
+        assert stage.copy.flaw() is None
+        assert not select.select([stage.copy._pidfd], [], [], 0)[0]
+    finally:
+        one.kill()
+        one.wait()
     await exited(stage)
