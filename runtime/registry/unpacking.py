@@ -38,7 +38,11 @@ async def unpack(zip_path: Path, destination: Path, limit: int) -> int:
 
     Raises InvalidParameterValue, with AWS's words, for a zip that is empty, broken, hostile or larger than ``limit``.
     """
-    return await _run(await _start(), zip_path, destination, limit)
+    process = await _start()
+    try:
+        return await _run(process, zip_path, destination, limit)
+    finally:
+        await _bury(process)
 
 
 class Unpacker:
@@ -61,6 +65,8 @@ class Unpacker:
         try:
             return await _run(process, zip_path, destination, limit)
         finally:
+            # Its namespaces take the kernel three times as long as the zip took us.
+            self._spawn_task(_bury(process))
             self._spawn_task(self._keep())
 
     def close(self) -> None:
@@ -98,7 +104,7 @@ async def _start() -> asyncio.subprocess.Process:
 
 
 async def _run(process: asyncio.subprocess.Process, zip_path: Path, destination: Path, limit: int) -> int:
-    """Have a process that waits unpack a zip; it ends with that."""
+    """Have a process that waits unpack a zip; it is killed with that, and still to be buried."""
     assert process.stdin is not None
     assert process.stdout is not None
     answer = b""
@@ -114,17 +120,26 @@ async def _run(process: asyncio.subprocess.Process, zip_path: Path, destination:
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-        # To the end of the pipe: asyncio waits for that as well, and would wait for ever where it had paused reading.
-        while await process.stdout.read(_ANSWER_LIMIT):
-            pass
-        await process.wait()
     return _judge(answer)
 
 
+async def _bury(process: asyncio.subprocess.Process) -> None:
+    """Wait until a killed process is gone."""
+    assert process.stdout is not None
+    # To the end of the pipe: asyncio waits for that as well, and would wait for ever where it had paused reading.
+    while await process.stdout.read(_ANSWER_LIMIT):
+        pass
+    await process.wait()
+
+
 async def _answer(process: asyncio.subprocess.Process) -> bytes:
+    """Return the line that it says, as far as it comes."""
     assert process.stdout is not None
     answer = bytearray()
-    while len(answer) <= _ANSWER_LIMIT and (piece := await process.stdout.read(_ANSWER_LIMIT)):
+    while not answer.endswith(b"\n") and len(answer) <= _ANSWER_LIMIT:
+        piece = await process.stdout.read(_ANSWER_LIMIT)
+        if not piece:
+            break
         answer += piece
     return bytes(answer)
 

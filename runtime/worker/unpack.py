@@ -10,8 +10,9 @@ folder, and what follows goes only down, through links that obey the same rule, 
     main([DESTINATION, BYTES_LIMIT]), with the zip as standard input, or
     main([]), with ZIP, DESTINATION and BYTES_LIMIT in a line of standard input, separated by null characters,
 
-confines itself (see ``cell``), then looks at the zip, and prints one JSON object: {"total_bytes": n, "entries": n}, or
-{"error": "bad"|"large", "detail": "..."}, or {"error": "cell", "detail": "..."} where it could not confine itself.
+confines itself (see ``cell``), then looks at the zip, and prints a line with one JSON object: {"total_bytes": n,
+"entries": n}, or {"error": "bad"|"large", "detail": "..."}, or {"error": "cell", "detail": "..."} where it could not
+confine itself.
 """
 
 import dataclasses
@@ -123,7 +124,8 @@ def main(arguments: list[str]) -> int:
         result: dict[str, object] = {"error": "cell", "detail": f"{type(error).__name__}: {error}"}
     else:
         result = _result(root, limit)
-    sys.stdout.write(json.dumps(result))
+    sys.stdout.write(json.dumps(result) + "\n")
+    sys.stdout.flush()  # before the interpreter, and what it lived in, are taken down
     return 0
 
 
