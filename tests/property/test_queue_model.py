@@ -117,6 +117,7 @@ class Run:
         assert self.accepted <= self.finished
         assert len(world.lanes) == 0
         assert world.lanes.depth == world.lanes.size == world.lanes._held == world.lanes._held_size == 0
+        assert not world.lanes.waiting
 
 
 @pytest.mark.parametrize("start", range(0, 300, 20))
