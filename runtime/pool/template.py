@@ -224,7 +224,13 @@ class Template:
         self.distrust("it ended" if reason == link.ENDED else f"it broke the protocol: {reason}")
 
     def _door_ended(self, reason: str) -> None:
+        self._hear_last()
         self.distrust(reason)
+
+    def _hear_last(self) -> None:
+        """Hear why its init failed, before that it ended."""
+        self._link.drain()
+        self.failed = self.failed or self.state is State.MAKING
 
     # process.Listener
 
@@ -237,7 +243,7 @@ class Template:
 
     def process_exited(self, _wait_status: int) -> None:
         """Hear that it is gone."""
-        self.failed = self.failed or self.state is State.MAKING
+        self._hear_last()
         self._end("it ended")
 
     def process_failed(self, step: str, reason: str) -> None:

@@ -117,6 +117,19 @@ async def test_its_sandbox_stands_as_a_workers_does_so_that_it_is_not_in_the_mak
     assert made._process.missing == {"cgroup": "none"}
 
 
+async def test_why_its_init_failed_is_heard_though_its_door_closes_first(made):
+    made._process.say(wire.Confined({}))
+    made._process.say(wire.InitError("ZeroDivisionError", b"{}"))
+    made._door_ended("it ended")
+    assert made.failed
+    assert made._reason == "its init failed: ZeroDivisionError"
+
+
+async def test_one_that_ends_in_its_init_failed_though_its_door_closes_first(made):
+    made._door_ended("it ended")
+    assert (made.failed, made._reason) == (True, "it ended")
+
+
 async def test_who_is_born_of_it_hears_at_once_that_it_ends_and_who_is_not_when_it_did(made, monkeypatch):
     monkeypatch.setattr(template.copied, "_is_copy", lambda _pid, _template: True)
     made._process.say(wire.Snapped("", 0))
