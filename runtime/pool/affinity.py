@@ -6,14 +6,16 @@ idle one (``select_idle_sibling`` in kernel/sched/fair.c), for it cannot know th
 while one short call is all there is, the loop waits for the worker, so to share a processor costs neither anything.
 
 As soon as calls overlap, or take long, everything runs where the kernel wants again, and ten times a second it gets to
-choose anew. Affinity is inherited by what a thread starts, so threads of the supervisor and of the function that came
-meanwhile are released with it; what starts a process that is to live calls ``release`` before (sched_setaffinity(2)).
+choose anew; so it stays while the loop has more to do than that. Affinity is inherited by what a thread starts, so
+threads of the supervisor and of the function that came meanwhile are released with it; what starts a process that is to
+live calls ``release`` before (sched_setaffinity(2)).
 """
 
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +27,8 @@ AGAIN = 2
 """The same after the kernel chose anew."""
 INTERVAL_S = 0.1
 """After which the kernel chooses anew."""
+BUSY = 0.8
+"""Share of the time in which the loop runs, above which it has more to do than to wait for one worker."""
 MOST = 16
 """Workers that are bound at a time: to release them is work for the loop."""
 
@@ -45,9 +49,18 @@ class Bindable(Protocol):
 class Affinity:
     """Hears of every call as it is given to its worker, and as it ends."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Belong to the thread that this is called in, the event loop's."""
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+        cpu_clock: Callable[[], float] = time.thread_time,
+    ) -> None:
+        """Belong to the thread that this is called in, the event loop's; ``cpu_clock`` tells how long it has run."""
         self._loop = loop
+        self._clock, self._cpu_clock = clock, cpu_clock
+        self._since, self._cpu_since = clock(), cpu_clock()
+        """When it was last seen how busy the loop is."""
         self._useful = len(_ALLOWED) > 1
         self._running = 0
         self._alone = 0
@@ -69,7 +82,10 @@ class Affinity:
             return
         self._alone += 1
         if self._alone > ENOUGH and one not in self._bound and self._useful:
-            self._join(one)
+            if self._home < 0 and self._is_busy():
+                self._alone = 0
+            else:
+                self._join(one)
 
     def ended(self) -> None:
         """Hear that a worker does not serve its call any more."""
@@ -90,6 +106,13 @@ class Affinity:
         for one in self._bound:
             one.bind(_ALLOWED)
         self._bound.clear()
+
+    def _is_busy(self) -> bool:
+        """Return whether the loop has had little time to wait since this was last asked."""
+        now, cpu = self._clock(), self._cpu_clock()
+        busy = cpu - self._cpu_since > BUSY * (now - self._since)
+        self._since, self._cpu_since = now, cpu
+        return busy
 
     def _join(self, one: Bindable) -> None:
         if self._home < 0:

@@ -60,9 +60,29 @@ def loop():
     return Loop()
 
 
+class Busy:
+    """Clocks of a loop that runs for a share of the time."""
+
+    def __init__(self, share):
+        self.share = share
+        self.now = 0.0
+
+    def clock(self):
+        self.now += 1.0
+        return self.now
+
+    def cpu_clock(self):
+        return self.now * self.share
+
+
 @pytest.fixture
-def shared(loop):
-    shared = affinity.Affinity(loop)
+def busy():
+    return Busy(0.5)
+
+
+@pytest.fixture
+def shared(loop, busy):
+    shared = affinity.Affinity(loop, clock=busy.clock, cpu_clock=busy.cpu_clock)
     yield shared
     shared.part()
     assert os.sched_getaffinity(0) == ALL
@@ -119,6 +139,16 @@ def test_a_long_call_parts_them(shared):
     one.last_s = 1.0
     call(shared, one)
     assert one.processors == os.sched_getaffinity(0) == ALL
+
+
+def test_a_loop_that_has_more_to_do_keeps_its_processor_to_itself(shared, busy):
+    one = Fake()
+    busy.share = 0.95
+    settle(shared, one)
+    assert one.processors == os.sched_getaffinity(0) == ALL
+    busy.share = 0.0
+    settle(shared, one)
+    assert len(one.processors) == 1
 
 
 def test_calls_that_overlap_part_them(shared, loop):
