@@ -4,15 +4,15 @@ They wait for an answer, and nobody waits for the events, which are safe on disk
 every few that come in: running takes a part of the processors, and not as much as it can get. One that takes long
 counts as many.
 
-Nothing becomes old by that. A flood counts for some seconds; if it lasts longer, events run as fast as they can until
-none is left waiting. Some begin in any case, however few come in. And where more end than come in, or processors idle,
-or what comes in is no flood, events are not held back at all.
+Nothing becomes old by that. A flood counts for some seconds; if it lasts longer, events run as fast as they can for as
+long. Some begin in any case, however few come in. And where more end than come in, or processors idle, or what comes in
+is no flood, events are not held back at all.
 """
 
 LEAST_PER_S = 1000.0
 """So many have to come in, or it is no flood."""
 LONGEST_S = 10.0
-"""Those who send go first for so long, and then not again before nothing waits."""
+"""Those who send go first for so long, and then not again before as much time has passed, or nothing waits."""
 PART = 0.125
 """Of an event begins for each that comes in,"""
 PER_LOOK = 10.0
@@ -29,8 +29,9 @@ class Flood:
     def __init__(self) -> None:
         self.now = False
         """Whether those who send go first."""
-        self._began: float | None = None
-        """When there first was a flood since nothing waited."""
+        self._spent_s = 0.0
+        """How long there was one, less how long there was none."""
+        self._is_spent = False
         self._credit = 0.0
         """Events that may begin, short ones."""
         self._counted = 0
@@ -66,10 +67,9 @@ class Flood:
         passed, came, went = now - self._last, received - self._received, ended - self._ended
         self._last, self._received, self._ended = now, received, ended
         flooded = busy and came >= LEAST_PER_S * passed and came >= went / 2
-        if flooded and self._began is None:
-            self._began = now
-        if self._began is not None and now - self._began >= LONGEST_S:
-            flooded = False
+        self._spent_s = max(0.0, self._spent_s + (passed if self.now else -passed))
+        self._is_spent = self._spent_s >= LONGEST_S or (self._is_spent and self._spent_s > 0.0)
+        flooded = flooded and not self._is_spent
         if flooded and not self.now:
             self._credit, self._counted = 0.0, received
         self.now = flooded
@@ -77,4 +77,4 @@ class Flood:
 
     def over(self) -> None:
         """Hear that nothing waits any more."""
-        self.now, self._began = False, None
+        self.now, self._spent_s, self._is_spent = False, 0.0, False

@@ -79,15 +79,33 @@ def test_when_the_flood_is_over_all_that_can_runs(machine):
     assert machine.tick(0, 300) == 300
 
 
-def test_a_flood_that_lasts_is_one_for_some_seconds_and_not_again_before_nothing_waits(machine):
+def test_a_flood_that_lasts_is_one_for_some_seconds_in_turns(machine):
     flooded = [machine.flood.now for _ in range(1000) if machine.tick(600, 300) or True]
-    lasted = flooded.index(False, 2) * TICK_S
-    assert lasted == pytest.approx(flood.LONGEST_S, abs=3 * TICK_S)
-    assert not any(flooded[flooded.index(False, 2) :])
+    assert flooded[2]
+    turns = [len(list(turn)) * TICK_S for _, turn in itertools.groupby(flooded[2:])]
+    assert len(turns) > 5
+    assert turns[:5] == [pytest.approx(flood.LONGEST_S, abs=3 * TICK_S)] * 5
+
+
+def test_after_a_flood_that_lasted_the_next_comes_when_nothing_waits(machine):
+    while machine.tick(600, 300) >= 0 and (machine.flood.now or machine.waiting < 1000):
+        pass
+    machine.tick(600, 300)
+    assert not machine.flood.now
     while machine.waiting:
-        machine.tick(0, 300)
+        machine.tick(0, 100_000)
     machine.tick(600, 300)
     assert machine.flood.now
+
+
+def test_two_floods_in_a_row_are_both_floods_while_the_first_still_waits(machine):
+    for _ in range(50):
+        machine.tick(600, 300)
+    for _ in range(50):
+        machine.tick(0, 10)
+    for _ in range(50):
+        machine.tick(600, 300)
+        assert machine.flood.now
 
 
 def test_what_comes_in_does_not_keep_a_larger_backlog_from_running(machine):
@@ -121,7 +139,7 @@ def test_whatever_comes_some_begin_in_every_tick_and_no_flood_lasts(ticks):
         assert began >= min(waited, could, 1 if long else flood.PER_LOOK - 1)
         if not held_back:
             assert began == min(waited + came, could)
-        lasted = lasted + TICK_S if machine.flood.now else lasted if machine.waiting else 0.0
+        lasted = max(0.0, lasted + (TICK_S if held_back else -TICK_S)) if machine.waiting else 0.0
         assert lasted <= flood.LONGEST_S + 2 * TICK_S
 
 
