@@ -4,10 +4,12 @@ import base64
 import io
 import json
 import os
+import platform
 import re
 import socket
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -705,6 +707,7 @@ def test_doctor_says_what_is_missing_why_and_what_to_do(run, monkeypatch):
         diagnosis.Control(name="egress", engaged=False, why="no nftables"),
     )
     monkeypatch.setattr(isolation, "probe", lambda: report(*controls))
+    monkeypatch.setattr(sys, "base_prefix", "/usr")
     assert json.loads(run("doctor").stdout) == {
         "level": 2,
         "mode": "root",
@@ -714,6 +717,7 @@ def test_doctor_says_what_is_missing_why_and_what_to_do(run, monkeypatch):
             {"name": "cgroup_memory", "engaged": False, "why": "not delegated", "cure": "use Delegate=yes"},
             {"name": "egress", "engaged": False, "why": "no nftables", "cure": ""},
         ],
+        "interpreter": {"version": platform.python_version(), "optimised": True},
     }
     lines = run("doctor", "--output", "table").stdout.splitlines()
     assert lines[0].startswith("Isolation: level 2 of 3 (namespaced)")
@@ -723,6 +727,23 @@ def test_doctor_says_what_is_missing_why_and_what_to_do(run, monkeypatch):
         "to do: use Delegate=yes",
         "egress         MISSING: no nftables",
     ]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "options", "optimised"),
+    [
+        ("/usr", "--prefix=/usr", True),
+        ("/opt/python", "'--enable-optimizations' '--with-lto'", True),
+        ("/opt/python", "--enable-shared", False),
+        ("/opt/python", None, False),
+    ],
+)
+def test_doctor_says_where_the_interpreter_is_slow(run, monkeypatch, prefix, options, optimised):
+    monkeypatch.setattr(isolation, "probe", report)
+    monkeypatch.setattr(sys, "base_prefix", prefix)
+    monkeypatch.setattr(sysconfig, "get_config_var", {"CONFIG_ARGS": options}.get)
+    assert json.loads(run("doctor").stdout)["interpreter"]["optimised"] is optimised
+    assert ("--enable-optimizations" in run("doctor", "--output", "table").stdout) is not optimised
 
 
 def test_doctor_on_a_machine_without_any_sandbox(run, monkeypatch):
