@@ -739,7 +739,7 @@ def test_doctor_says_what_is_missing_why_and_what_to_do(run, monkeypatch):
     ],
 )
 def test_doctor_says_where_the_interpreter_is_slow(run, monkeypatch, prefix, options, optimised):
-    monkeypatch.setattr(isolation, "probe", report)
+    monkeypatch.setattr(isolation, "probe", lambda: report(diagnosis.Control(name="pid", engaged=True)))
     monkeypatch.setattr(sys, "base_prefix", prefix)
     monkeypatch.setattr(sysconfig, "get_config_var", {"CONFIG_ARGS": options}.get)
     assert json.loads(run("doctor").stdout)["interpreter"]["optimised"] is optimised
