@@ -29,8 +29,10 @@ INTERVAL_S = 0.1
 """After which the kernel chooses anew."""
 BUSY = 0.8
 """Share of the time in which the loop runs, above which it has more to do than to wait for one worker."""
-MOST = 16
-"""Workers that are bound at a time: to release them is work for the loop."""
+MOST = 4
+"""Workers that are bound at a time: to release them is work for the loop,"""
+FEW = 8
+"""and to release their threads: with more of them a worker is not bound."""
 
 _ALLOWED = frozenset(os.sched_getaffinity(0))
 """The processors we were given at start, by taskset(1) or a container."""
@@ -141,9 +143,15 @@ def release() -> None:
 
 
 def bind(pid: int, processors: Iterable[int]) -> bool:
-    """Bind all threads of a process; return whether that is allowed. One that is gone needs no more of it."""
+    """Bind all threads of a process, or release them; return whether that is allowed.
+
+    One that is gone needs no more of it, and one of many threads runs where it runs.
+    """
     try:
-        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - names are all it needs
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - names are all it needs
+        if len(threads) > FEW and frozenset(processors) < _ALLOWED:
+            return True
+        for thread in threads:
             with contextlib.suppress(ProcessLookupError):
                 os.sched_setaffinity(int(thread), processors)
     except PermissionError:

@@ -221,15 +221,40 @@ def test_threads_that_began_meanwhile_are_released(shared):
         thread.join()
 
 
-def test_all_threads_of_a_process_are_bound():
-    program = "import threading, sys; threading.Thread(target=sys.stdin.read).start(); print(flush=True)"
-    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+THREADS = """
+import sys, threading
+threads = [threading.Thread(target=sys.stdin.read) for _ in range(int(sys.argv[1]) - 1)]
+[thread.start() for thread in threads]
+print(flush=True)
+"""
+
+
+@contextlib.contextmanager
+def process_of(count):
+    """Run a process of so many threads; yield its pid and theirs."""
+    command = [sys.executable, "-c", THREADS, str(count)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
         threads = [int(name) for name in os.listdir(f"/proc/{process.pid}/task")]
-        assert len(threads) == 2
-        with contextlib.closing(process.stdin):
-            assert affinity.bind(process.pid, {min(ALL)})
-            assert [os.sched_getaffinity(thread) for thread in threads] == [{min(ALL)}] * 2
+        assert len(threads) == count
+        yield process.pid, threads
+
+
+def test_all_threads_of_a_process_are_bound_and_released():
+    with process_of(affinity.FEW) as (pid, threads):
+        assert affinity.bind(pid, {min(ALL)})
+        assert [os.sched_getaffinity(thread) for thread in threads] == [{min(ALL)}] * affinity.FEW
+        assert affinity.bind(pid, ALL)
+        assert [os.sched_getaffinity(thread) for thread in threads] == [ALL] * affinity.FEW
+
+
+def test_a_process_of_many_threads_is_released_alone():
+    with process_of(affinity.FEW + 1) as (pid, threads):
+        assert affinity.bind(pid, {min(ALL)})
+        assert [os.sched_getaffinity(thread) for thread in threads] == [ALL] * len(threads)
+        os.sched_setaffinity(threads[-1], {min(ALL)})
+        assert affinity.bind(pid, ALL)
+        assert os.sched_getaffinity(threads[-1]) == ALL
 
 
 def test_a_process_that_is_gone_needs_no_binding():
