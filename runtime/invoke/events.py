@@ -294,7 +294,7 @@ class Events:
             used=self._processors.used(),
         )
         self._pump()
-        if waiting.waiting or self._pace.flood.now:
-            self._watch()
-        else:
+        if not waiting.waiting:
             self._pace.flood.over()
+        else:
+            self._watch()
