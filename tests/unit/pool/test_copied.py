@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+import scripted
 
 from runtime.pool import copied
 
@@ -37,33 +38,6 @@ class Parent:
             word()
 
 
-class Group:
-    join_fds = ()
-
-    @staticmethod
-    def holds(_pid):
-        return True
-
-
-class Held:
-    image, tmp_mb, group = None, 512, Group
-
-    def furnish(self, then):
-        then()
-
-    def settle(self):
-        """Let go."""
-
-    def made(self):
-        """Count nobody."""
-
-    def spawned(self, pidfd, kill):
-        """Watch nothing."""
-
-    def kill(self):
-        """Kill nobody."""
-
-
 class Listener:
     def __init__(self):
         self.heard = []
@@ -84,7 +58,7 @@ class Listener:
 class Stage:
     def __init__(self):
         self.parent, self.listener, self.made = Parent(), Listener(), []
-        self.copy = copied.Copied(1, self.parent, Held(), self.listener, skip={}, born=0.0)
+        self.copy = copied.Copied(1, self.parent, scripted.Held(), self.listener, skip={}, born=0.0)
         self.copy.on_made = lambda: self.made.append(True)
 
     async def turn(self):

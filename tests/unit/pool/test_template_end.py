@@ -48,29 +48,6 @@ class Process:
             os.close(fd)
 
 
-class Group:
-    join_fds = ()
-
-
-class Held:
-    image, tmp_mb, group = None, 512, Group
-
-    def furnish(self, then):
-        then()
-
-    def settle(self):
-        """Let go."""
-
-    def made(self):
-        """Count nobody."""
-
-    def spawned(self, pidfd, kill):
-        """Watch nothing."""
-
-    def kill(self):
-        """Kill nobody."""
-
-
 class Listener:
     def __init__(self):
         self.heard = []
@@ -135,7 +112,7 @@ async def test_who_is_born_of_it_hears_at_once_that_it_ends_and_who_is_not_when_
     made._process.say(wire.Snapped("", 0))
     await scripted.until(lambda: made.state is template.State.READY)
     born, unborn = Listener(), Listener()
-    copies = [made.copy(number, Held(), listener, {}) for number, listener in enumerate((born, unborn))]
+    copies = [made.copy(number, scripted.Held(), listener, {}) for number, listener in enumerate((born, unborn))]
     copies[0].spawned(os.getpid())
     made.distrust("the test says so")
     assert born.heard == ["forked"], "not from inside of what the listener may have asked for itself"
