@@ -120,7 +120,6 @@ class Exchange:
 
     __slots__ = (
         "_channel",
-        "_http10",
         "_silent",
         "_state",
         "body",
@@ -128,6 +127,7 @@ class Exchange:
         "disconnected",
         "headers",
         "held",
+        "http10",
         "keep_alive",
         "method",
         "on_disconnect",
@@ -153,7 +153,8 @@ class Exchange:
         self.query = query
         """As it came, without the question mark."""
         self.headers = headers
-        """Names in lower case; the values of a repeated one are joined by a comma and a space."""
+        """Names in lower case; the values of a repeated one are joined by a comma and a space. Not to be changed: they
+        may be those of the next request, too."""
         self.body: Body = b""
         self.disconnected = False
         """Whether the client left, or half-closed, before its response was complete."""
@@ -166,8 +167,8 @@ class Exchange:
         self.held: list[Body] | None = None
         self.reserved = 0
         self.chunked = False
+        self.http10 = http10
         self._channel = channel
-        self._http10 = http10
         self._state = _OPEN
         self._silent = False
 
@@ -205,7 +206,7 @@ class Exchange:
             return
         channel = self._channel
         framing = "" if status in heads.BODILESS else f"Content-Length: {len(body)}\r\n"
-        if self._http10 or not self.keep_alive or channel.draining:
+        if self.http10 or not self.keep_alive or channel.draining:
             framing += self._connection_line()
         data = heads.head(status, headers, channel.dates.line(), framing)
         self._state = _DONE
@@ -226,7 +227,7 @@ class Exchange:
             return
         self._silent = self.method == "HEAD" or status in heads.BODILESS
         framing = ""
-        if self._http10:
+        if self.http10:
             self.keep_alive = False
         elif status not in heads.BODILESS:
             framing = "Transfer-Encoding: chunked\r\n"
@@ -270,4 +271,4 @@ class Exchange:
             self.keep_alive = False
         if not self.keep_alive:
             return "Connection: close\r\n"
-        return "Connection: keep-alive\r\n" if self._http10 else ""
+        return "Connection: keep-alive\r\n" if self.http10 else ""

@@ -18,7 +18,7 @@ import re
 
 import httptools
 
-from runtime.api import body, heads, http
+from runtime.api import body, heads, http, repeats
 
 SLICE = 4096
 """Bytes that are parsed at a time."""
@@ -69,6 +69,8 @@ class Reader(http.Channel):
         "_fed",
         "_headers",
         "_incoming",
+        "_known",
+        "_last",
         "_length",
         "_limit",
         "_limits",
@@ -112,6 +114,10 @@ class Reader(http.Channel):
         self._length = 0
         self._limit = 0
         self._buffer: body.Buffer | None = None
+        self._known: repeats.Head | None = None
+        """That of the request before; only while the parser stands right behind that."""
+        self._last: http.Exchange | None = None
+        """What the parser found last in the piece that it is given."""
         self._renew()
         self._reset()
 
@@ -140,6 +146,11 @@ class Reader(http.Channel):
     def feed(self, data: memoryview) -> int:
         """Take in bytes until they end or ``stalled`` is set; return how many were taken."""
         position, end = 0, len(data)
+        if self._known is not None and not (self.stalled or self.finished):
+            exchange = self._known.again(self, data)
+            if exchange is not None:
+                self.accept(exchange)
+                return end
         while position < end and not self.stalled:
             if self.finished:
                 return end
@@ -242,6 +253,7 @@ class Reader(http.Channel):
         if not (self.finished or self._upgrading):
             if self._counted:
                 self._leave_room()
+            self._last = self._incoming
             self._complete()
 
     # In parts.
@@ -272,7 +284,9 @@ class Reader(http.Channel):
 
     def _feed_parser(self, piece: memoryview) -> int:
         size = len(piece)
+        is_new = self.phase is _BETWEEN and self._fed == SLICE
         self._fed += size
+        self._known = self._last = None
         try:
             self._parse(piece)
         except httptools.HttpParserUpgrade as upgrade:
@@ -284,6 +298,9 @@ class Reader(http.Channel):
         except httptools.HttpParserError as error:
             if not self.finished:
                 self.break_off(self._why(error))
+        last, self._last = self._last, None
+        if last is not None and is_new:
+            self._known = repeats.remember(piece, last)
         return size
 
     def _why(self, error: Exception) -> http.Refused:

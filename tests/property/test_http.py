@@ -71,6 +71,23 @@ def test_splits_do_not_matter(sent, tail, cuts):
 
 
 @settings(deadline=None)
+@given(
+    st.lists(requests(), min_size=1, max_size=3),
+    st.lists(st.tuples(st.integers(0, 2), st.booleans(), st.integers(0, 1 << 20)), min_size=2, max_size=12),
+)
+def test_requests_that_are_repeated_say_what_they_would_in_one_piece(distinct, order):
+    sent = [distinct[index % len(distinct)] for index, _, _ in order]
+    _, expected = seen(b"".join(sent), [])
+    client = Client(echo)
+    for data, (_, is_cut, cut) in zip(sent, order, strict=True):
+        for piece in pieces(data, [cut] if is_cut else []):
+            client.send(piece)
+    got = [(each.method, each.path, each.query, each.headers, bytes(each.body)) for each in client.exchanges]
+    assert len(expected) == len(sent)
+    assert got == expected
+
+
+@settings(deadline=None)
 @given(st.lists(requests(), min_size=1, max_size=3).map(b"".join).filter(lambda data: len(data) < 1000))
 def test_every_byte_alone(data):
     assert seen(data, range(len(data)))[1] == seen(data, [])[1]
