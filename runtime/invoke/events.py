@@ -277,6 +277,7 @@ class Events:
         if self._tick is None:
             self._processors.idle()
             self._processors.used()
+            self.store.waiting()
             self._tick = self._loop.call_later(pace.TICK_S, self._adapt)
 
     def _adapt(self) -> None:
@@ -284,17 +285,17 @@ class Events:
         waiting, served = self._lanes, self.runner.dispatcher
         # Where the disk is what holds events up, the processors idle too, and more workers would only make it worse.
         starved, served.held_up = waiting.starved and not served.held_up, False
-        self._pace.tick(
-            self._loop.time(),
+        seen = pace.Seen(
             starved=starved,
+            waiting=waiting.waiting,
+            senders=self.store.waiting(),
             running=waiting.running,
             received=waiting.added,
             ended=waiting.ended,
             idle=self._processors.idle(),
             used=self._processors.used(),
         )
+        self._pace.tick(self._loop.time(), seen)
         self._pump()
-        if not waiting.waiting:
-            self._pace.flood.over()
-        else:
+        if waiting.waiting or self._pace.flood.likely:
             self._watch()

@@ -14,6 +14,7 @@ second, there is one more a second all the same.
 
 import os
 import time
+from typing import NamedTuple
 
 import psutil
 
@@ -24,8 +25,30 @@ _GROWTH = 2.0
 _LEAST = 2
 _IDLE_ENOUGH = 0.1
 _STUCK_TICKS = 10
-_FULLY_USED = 0.6
-"""Of a processor: a process of which one thread at a time can use the interpreter takes little more than one."""
+_FULLY_USED = 0.5
+"""Of a processor: a process of which one thread at a time can use the interpreter takes little more than one, and less
+while it waits for the disk."""
+
+
+class Seen(NamedTuple):
+    """What was found at a look."""
+
+    starved: bool
+    """Whether events wait for room."""
+    waiting: bool
+    """Whether any wait."""
+    senders: float
+    """How many who send events waited for their answer, on average since the last look."""
+    running: int
+    """How many events run."""
+    received: int
+    """How many have come in so far,"""
+    ended: int
+    """and ended."""
+    idle: float
+    """The share of the processors that idled since the last look."""
+    used: float
+    """How many of them this process used."""
 
 
 class Pace:
@@ -39,22 +62,19 @@ class Pace:
         self._stuck = 0
         self._ended = 0
 
-    def tick(
-        self, now: float, *, starved: bool, running: int, received: int, ended: int, idle: float, used: float
-    ) -> None:
-        """Adapt, every ``TICK_S`` seconds for as long as events wait for room or their turn.
+    def tick(self, now: float, seen: Seen) -> None:
+        """Adapt, every ``TICK_S`` seconds for as long as events wait, or come in by the thousand.
 
-        ``now`` is any clock's, in seconds; ``starved``: they wait for room. ``received`` and ``ended`` count the events
-        that came in and ended so far. ``idle`` is the share of the processors that idled, ``used`` how many of them
-        this process used.
+        ``now`` is any clock's, in seconds.
         """
-        busy = idle <= _IDLE_ENOUGH
-        self.flood.look(now, received=received, ended=ended, busy=busy or used >= _FULLY_USED)
-        self._stuck = self._stuck + 1 if ended == self._ended else 0
-        self._ended = ended
-        if not starved and not self.flood.now:
-            self.width = max(self._least, min(self.width, running))
-        elif running < self.width:
+        busy = seen.idle <= _IDLE_ENOUGH
+        in_use = busy or seen.used >= _FULLY_USED
+        self.flood.look(now, received=seen.received, senders=seen.senders, waiting=seen.waiting, busy=in_use)
+        self._stuck = self._stuck + 1 if seen.ended == self._ended else 0
+        self._ended = seen.ended
+        if not seen.starved and not self.flood.now:
+            self.width = max(self._least, min(self.width, seen.running))
+        elif seen.running < self.width:
             return
         elif not busy and not self.flood.now:
             self.width = min(self._limit, int(self.width * _GROWTH) + 1)

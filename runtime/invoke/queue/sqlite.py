@@ -84,6 +84,10 @@ class SqliteQueue:
         self._lazy: list[rows.Change] = []
         """The same, of those that nobody waits for."""
         self._handing_lazy: asyncio.TimerHandle | None = None
+        self._callers = 0
+        """Who waits to hear of a change that may be refused."""
+        self._seen = self._looks = 0
+        """How many that were, summed up each time before some of them heard, and how often."""
         self._batches = 0
         self._counting: sqlite3.Connection
         self._opened = False
@@ -117,6 +121,12 @@ class SqliteQueue:
         self._counter.start()
         self._thread.start()
 
+    def waiting(self) -> float:
+        """Return how many waited at a time, on average since the last call, to hear that their event is accepted."""
+        mean = self._seen / self._looks if self._looks else 0.0
+        self._seen = self._looks = 0
+        return mean
+
     def apply(self, change: rows.Change) -> None:
         """Have a change written."""
         if change.lazy:
@@ -126,6 +136,8 @@ class SqliteQueue:
             elif self._handing_lazy is None:
                 self._handing_lazy = self._loop.call_later(LAZY_S, self._hand_over_lazy)
             return
+        if not change.keep:
+            self._callers += 1
         self._asked.append(change)
         for row in change.put:
             self._asked_size += row.size
@@ -248,6 +260,11 @@ class SqliteQueue:
         self._tell(self._settle, [(change, error) for change in refused], 0)
 
     def _settle(self, settled: Sequence[tuple[rows.Change, Exception | None]], evicted: int) -> None:
+        callers = sum([not change.keep for change, _ in settled])
+        if callers:
+            self._seen += self._callers
+            self._looks += 1
+            self._callers -= callers
         for change, error in settled:
             try:
                 change.then(error)
