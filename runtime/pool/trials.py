@@ -33,7 +33,7 @@ async def by_router():
 def by_rules():
     # In a network of its own, so that the host's rules are left alone.
     kernel.unshare(kernel.CLONE_NEWNET)
-    netlink.Netlink().raise_link("lo")
+    netlink.Netlink().ask(netlink.raise_link(netlink.LOOPBACK))
     nftables.Egress(range(int(sys.argv[2]), int(sys.argv[2]) + 1)).close()
 
 try:

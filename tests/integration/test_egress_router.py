@@ -127,6 +127,21 @@ def test_a_function_talks_to_itself_but_not_to_another_nor_to_the_router(driver)
     assert driver.attempt([other], number=1) == {other: "reached"}, "the control: it listens there"
 
 
+INTERFACES = """
+import json, socket
+with socket.create_server(("::1", 8000), family=socket.AF_INET6):
+    lines = open("/proc/self/net/if_inet6").read().splitlines()
+    print(json.dumps([line.split()[-1] for line in lines]), flush=True)
+"""
+
+
+def test_a_function_speaks_ipv6_only_to_itself_and_the_router_not_at_all(driver):
+    assert driver.run(0, INTERFACES) == ["lo"]
+    (router,) = Path(f"/proc/{driver.router}/task/{driver.router}/children").read_text().split()
+    assert "hotfork1" in Path(f"/proc/{router}/net/dev").read_text()
+    assert Path(f"/proc/{router}/net/if_inet6").read_text() == ""
+
+
 def test_loopback_cannot_be_allowed(world):
     process = world.python(world.host, DRIVER, "", "127.0.0.1:5432")
     _, errors = process.communicate(timeout=30)

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from runtime.pool import kernel
-from runtime.pool.network import door, doors, nest, netns
+from runtime.pool.network import door, doors, nest, netlink, netns
 
 pytestmark = [
     pytest.mark.root,
@@ -173,3 +173,20 @@ def test_without_privilege_it_says_so():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert b"ermi" in done.stdout, "Operation not permitted, or Permission denied for its own /proc entry"
+
+
+async def test_of_requests_asked_at_once_the_first_error_is_told_and_the_rest_is_done(namespaces):
+    taken = asyncio.get_running_loop().create_future()
+    namespaces.take(taken.set_result)
+    space = await taken
+
+    def ask():
+        one, two, three = (netlink.add_address(netlink.LOOPBACK, f"198.18.0.{host}") for host in (1, 2, 3))
+        with netlink.Netlink() as conversation:
+            with pytest.raises(FileExistsError):
+                conversation.ask(one, one, two, netlink.raise_link(77))
+            conversation.ask(three)
+        return [socket.create_server((f"198.18.0.{host}", 0)).close() for host in (1, 2, 3)]
+
+    assert inside(space.fd, ask) == [None, None, None]
+    space.discard()

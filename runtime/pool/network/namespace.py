@@ -31,7 +31,7 @@ def make() -> Namespace:
         kernel.unshare(kernel.CLONE_NEWNET)
         try:
             with netlink.Netlink() as inside:
-                inside.raise_link("lo")  # without it not even 127.0.0.1 answers
+                inside.ask(netlink.raise_link(netlink.LOOPBACK))  # without it not even 127.0.0.1 answers
             api = door.listen("127.0.0.1", door.API_PORT)
             return Namespace(os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC), api)
         finally:

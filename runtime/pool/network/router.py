@@ -35,6 +35,8 @@ GATEWAY = "198.19.255.254"
 """The router, as functions see it."""
 _ADDRESSES = range(0xC6120001, 0xC612FFFF)
 """198.18.0.1 and up: of the network for benchmarks (RFC 2544), which nobody routes."""
+_FIRST_END, _ETH0 = 1000, 100
+"""Numbers of interfaces: of the router's first end of a wire, and of a worker's. Smaller ones are the kernel's."""
 _PATIENCE_S = 5.0
 _PASTA = ("--foreground", "--quiet", "--ipv4-only", "--config-net", "--no-map-gw", "--netns-only", "--no-netns-quit")
 _NO_PORTS = ("-t", "none", "-u", "none", "-T", "none", "-U", "none")
@@ -91,10 +93,10 @@ class _Router:
         os.close(stderr)
         kernel.unshare(kernel.CLONE_NEWNET)
         self._home = _own_namespace()
-        with netlink.Netlink() as inside:
-            inside.raise_link("lo")
-            inside.add_address("lo", GATEWAY)
+        self._here = netlink.Netlink()
+        self._here.ask(netlink.raise_link(netlink.LOOPBACK), netlink.add_address(netlink.LOOPBACK, GATEWAY))
         Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+        self._keep_from_ipv6 = [netlink.keep_from_ipv6(_ETH0)] if _go_without_ipv6() else []
         subprocess.run([nft, "-f", "-"], input=ruleset, check=True, capture_output=True)  # noqa: S603 - our rules
         socket.send_fds(ours, [b"go"], [self._home])
         ours.close()
@@ -121,25 +123,26 @@ class _Router:
         address = socket.inet_ntoa(number.to_bytes(4, "big"))
         name = f"{WIRES}{number - _ADDRESSES.start}"
         kernel.unshare(kernel.CLONE_NEWNET)
-        fd = _own_namespace()
         try:
-            with netlink.Netlink() as inside:
-                inside.raise_link("lo")
-                kernel.setns(self._home, kernel.CLONE_NEWNET)
-                with netlink.Netlink() as here:
-                    here.add_wire(name, "eth0", fd)
-                    here.raise_link(name)
-                    here.add_route(name, address)
-                kernel.setns(fd, kernel.CLONE_NEWNET)
-                inside.raise_link("eth0")
-                inside.add_address("eth0", address)
-                inside.add_route("eth0", GATEWAY)
-                inside.add_route("eth0", None, GATEWAY)
+            inside = netlink.Netlink()
+            fd = _own_namespace()
+        finally:
+            kernel.setns(self._home, kernel.CLONE_NEWNET)
+        try:
+            with inside:
+                end = _FIRST_END + number - _ADDRESSES.start
+                self._here.ask(netlink.add_wire(end, name, _ETH0, "eth0", fd), netlink.add_route(end, address))
+                inside.ask(
+                    netlink.raise_link(netlink.LOOPBACK),
+                    *self._keep_from_ipv6,
+                    netlink.raise_link(_ETH0),
+                    netlink.add_address(_ETH0, address),
+                    netlink.add_route(_ETH0, GATEWAY),
+                    netlink.add_route(_ETH0, None, GATEWAY),
+                )
         except BaseException:
             os.close(fd)
             raise
-        finally:
-            kernel.setns(self._home, kernel.CLONE_NEWNET)
         return fd
 
 
@@ -147,6 +150,19 @@ def has_way_out() -> bool:
     """Return whether there is a default route for IPv4 in the network namespace that this process is in."""
     lines = Path("/proc/self/net/route").read_text().splitlines()[1:]
     return any(line.split()[1] == "00000000" for line in lines)
+
+
+def _go_without_ipv6() -> bool:
+    """Have no interface here speak it, now and later; return whether the kernel does.
+
+    pasta does not, and with each wire it would take longer to lay the next: routes of all of them lie in one list.
+    """
+    try:
+        for interfaces in ("all", "default"):
+            Path(f"/proc/sys/net/ipv6/conf/{interfaces}/disable_ipv6").write_text("1")
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _own_namespace() -> int:
