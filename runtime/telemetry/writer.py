@@ -33,6 +33,9 @@ class Kind(enum.Enum):
     DROPPED = "the place where chunks were dropped"
 
 
+_PLATFORM, _WHOLE = Kind.PLATFORM, Kind.WHOLE
+
+
 @dataclasses.dataclass(slots=True, eq=False)
 class Source:
     """A log group that is being written to. The loop writes all fields but ``told_*``, which are the thread's."""
@@ -105,21 +108,20 @@ class Writer:
 
     def _take(self, source: Source, stream: str, data: bytes, kind: Kind, now: float) -> None:
         group = source.group
-        if kind is Kind.CLOSED:
-            self._end(group, stream, now)
-        elif kind is Kind.DROPPED:
-            # The rest of a line may be lost: what follows is not its continuation.
-            self._end(group, stream, now)
-            self._notices[source] = stream
-        else:
+        if kind is _PLATFORM or kind is _WHOLE:  # as most are
             self.taken += len(data)
-            if kind is Kind.FUNCTION:
-                self._split(group, stream, data, now)
-                return
             if self._splitters:
                 self._end(group, stream, now)
-            format_ = lines.platform_lines if kind is Kind.PLATFORM else lines.platform_event
+            format_ = lines.platform_lines if kind is _PLATFORM else lines.platform_event
             self._add(group, format_(now, stream, data))
+        elif kind is Kind.FUNCTION:
+            self.taken += len(data)
+            self._split(group, stream, data, now)
+        else:
+            # Of dropped chunks, too: the rest of a line may be lost, and what follows is not its continuation.
+            self._end(group, stream, now)
+            if kind is Kind.DROPPED:
+                self._notices[source] = stream
 
     def _split(self, group: str, stream: str, data: bytes, now: float) -> None:
         key = (group, stream)
