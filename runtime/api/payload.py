@@ -11,7 +11,7 @@ import msgspec
 
 from runtime import errors
 
-_PIECE = 64 * 1024
+_PIECE = 256 * 1024
 _VALIDATOR = msgspec.json.Decoder(msgspec.Raw)
 _PREFIX = "Could not parse request body into json: Could not parse payload into json: "
 _SOURCE = "\n at [Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled); line: {}, column: {}]"

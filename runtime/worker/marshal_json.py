@@ -12,7 +12,7 @@ from typing import Any
 import simplejson
 from simplejson import raw_json
 
-from runtime.worker import faults
+from runtime.worker import faults, long_texts
 
 _UNESCAPED = frozenset(f"AWS_Lambda_python3.{minor}" for minor in range(12, 20))
 
@@ -56,42 +56,10 @@ def unmarshal(payload: bytes | memoryview) -> Any:
         if isinstance(payload, memoryview):
             text = str(payload, "utf-8")
             payload.release()
-            return _decode(text)
+            return long_texts.decode(text)
         return _decode(payload)  # type: ignore[arg-type]  # simplejson takes bytes, its stubs do not know
     except Exception as error:
         raise faults.Fault(faults.UNMARSHAL, f"Unable to unmarshal input: {error}") from None
-
-
-_LONG = 64 * 1024
-_PIECE = 256 * 1024
-"""Characters of a text that stay in the processor's cache while they are looked through again and again."""
-_ESCAPED = ('"', "\\", "\x7f", *map(chr, range(32)))
-"""The ASCII characters that some encoder of ours does not write as they are."""
-
-
-def _with_long_texts_encoded(result: Any) -> Any:
-    """Return a result that encodes to the same, with long texts in it, or in the dict that it is, encoded already.
-
-    To look for each character that would have to be escaped, by memchr, takes a fifth of the time in which simplejson
-    copies a text one character after the other. Long texts are mostly base64, which has none of them.
-    """
-    if type(result) is dict:
-        for value in result.values():
-            if type(value) is str and len(value) > _LONG:
-                return {key: _encoded(value) for key, value in result.items()}
-        return result
-    return _encoded(result) if type(result) is str and len(result) > _LONG else result
-
-
-def _encoded(value: Any) -> Any:
-    if type(value) is not str or len(value) <= _LONG or not value.isascii():
-        return value
-    for start in range(0, len(value), _PIECE):
-        end = start + _PIECE
-        for character in _ESCAPED:
-            if value.find(character, start, end) >= 0:
-                return value
-    return raw_json.RawJSON(f'"{value}"')
 
 
 class Marshaller:
@@ -111,6 +79,6 @@ class Marshaller:
         if isinstance(result, bytes):
             return result, "application/unknown"
         try:
-            return self._encode(_with_long_texts_encoded(result)), "application/json"
+            return self._encode(long_texts.encoded(result)), "application/json"
         except Exception as error:
             raise faults.Fault(faults.MARSHAL, f"Unable to marshal response: {error}") from None
