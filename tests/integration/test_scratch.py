@@ -149,12 +149,15 @@ USES = {
 }
 
 
+@pytest.mark.parametrize("flushed", [False, True])
 @pytest.mark.parametrize("use", USES)
-async def test_what_was_used_is_never_used_again(store, use):
+async def test_what_was_used_is_never_used_again(store, use, flushed):
     await until(lambda: store.ready == 2)
     image = await take(store)
     await until(lambda: store.ready == 2)
     folder = opened(image)
+    if flushed:  # the kernel does so after half a minute
+        kernel.syncfs(folder)
     USES[use](folder)
     os.close(folder)
     device = image.device
@@ -163,10 +166,13 @@ async def test_what_was_used_is_never_used_again(store, use):
     assert store.ready == 2
 
 
-async def test_what_was_left_as_it_was_is_used_again_if_nobody_else_had_it(store):
+@pytest.mark.parametrize("flushed", [False, True])
+async def test_what_was_left_as_it_was_is_used_again_if_nobody_else_had_it(store, flushed):
     image = await take(store)
     await until(lambda: store.ready == 2)
     folder = opened(image)
+    if flushed:
+        kernel.syncfs(folder)
     with pytest.raises(FileNotFoundError):
         os.stat("missing", dir_fd=folder)
     os.close(folder)
@@ -285,7 +291,7 @@ async def test_what_is_written_to_it_is_not_charged_to_the_function_until_it_die
         fd=kernel.new_filesystem("tmpfs", {"size": "512m"}, kernel.NODEV),
         file=os.open("/", os.O_RDONLY),
         device="",
-        written_kb=b"",
+        written_kb=0,
     )
     assert written_in_a_group(group, memory) == -signal.SIGKILL
     assert group.oom_kills() == 1
