@@ -99,6 +99,13 @@ class Link:
         else:
             self._push(wire.encode(message))
 
+    def invoke(self, *fields: Any) -> None:
+        """Queue the wire.Invoke of these fields, which is made only where it has to be."""
+        if len(fields[-1]) > wire.LARGE:
+            self.send(wire.Invoke(*fields))
+        else:
+            self._push(wire.encode_fields(wire.Invoke.TAG, *fields))
+
     def _push(self, data: bytes | memoryview) -> None:
         if not self._outgoing:
             try:

@@ -4,16 +4,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from runtime import buffers
-from runtime.wire.frames import FRAME_LIMIT, LARGE, LENGTH, LENGTH_SIZE, WireError, parse, size_of
+from runtime.wire.frames import FRAME_LIMIT, LARGE, LENGTH, LENGTH_SIZE, WireError, parse, parse_usual, size_of
+from runtime.wire.messages import Response
 
 
 class Decoder:
     """Cuts a byte stream into messages. After a WireError the stream is lost: close it."""
 
-    __slots__ = ("_accepted", "_buffer", "_filled", "_is_split", "_large")
+    __slots__ = ("_accepted", "_buffer", "_filled", "_hears_responses", "_is_split", "_large")
 
     def __init__(self, accepted: dict[int, type]) -> None:
         self._accepted = accepted
+        self._hears_responses = Response.TAG in accepted
         self._buffer = bytearray()
         """What came of a frame, less than is known how long it is, or less than LARGE."""
         self._large: memoryview | None = None
@@ -34,7 +36,8 @@ class Decoder:
         if not self._buffer and self._large is None and len(data) > LENGTH_SIZE:
             (length,) = LENGTH.unpack_from(data)
             if length == len(data) - LENGTH_SIZE <= FRAME_LIMIT:
-                return parse(memoryview(data)[LENGTH_SIZE:], self._accepted)
+                usual = parse_usual(data) if self._hears_responses else None
+                return parse(memoryview(data)[LENGTH_SIZE:], self._accepted) if usual is None else usual
         return None
 
     def room(self) -> memoryview | None:

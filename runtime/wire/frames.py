@@ -94,6 +94,12 @@ def encode(message: Message) -> bytes:
     return LENGTH.pack(len(body)) + body
 
 
+def encode_fields(*fields: Any) -> bytes:
+    """Return the frame of a message whose tag and fields are given: one for each call is worth not making it first."""
+    body: bytes = _pack(fields)
+    return LENGTH.pack(len(body)) + body
+
+
 def encode_large(message: Message) -> tuple[bytes, Any]:
     """Return the frame of a message with a large last field, as its beginning and that field."""
     kind = type(message)
@@ -146,6 +152,35 @@ def parse(body: bytes | memoryview, accepted: dict[int, type], payload: memoryvi
         if not all(type(key) is str and type(value) is of for key, value in values[index].items()):
             raise WireError(f"{kind.__name__} holds a map of the wrong types")
     return kind(*values)
+
+
+_UUID_SIZE = 36
+_SHORT_HEAD = bytes((0x94, Response.TAG, 0xD9, _UUID_SIZE))
+"""Of a Response: an array of four, its tag, and a text as long as a request's id."""
+_SHORT_TYPE = b"\xb0application/json"
+_ID_AT = LENGTH_SIZE + len(_SHORT_HEAD)
+_TYPE_AT = _ID_AT + _UUID_SIZE
+_BIN_AT = _TYPE_AT + len(_SHORT_TYPE)
+_BIN8, _BIN16 = b"\xc4", b"\xc5"
+
+
+def parse_usual(frame: bytes) -> Response | None:
+    """Return the Response in a whole frame where it is as most are; None tells nothing of the frame.
+
+    That is, JSON of less than 64 KB for a request whose id is a UUID, written in the one way in which msgpack writes
+    it: this takes a third of the time of ``parse``, which gives the same for it.
+    """
+    if not (frame.startswith(_SHORT_HEAD, LENGTH_SIZE) and frame.startswith(_SHORT_TYPE, _TYPE_AT)):
+        return None
+    kind, start = frame[_BIN_AT : _BIN_AT + 1], _BIN_AT + 2
+    if kind == _BIN16:
+        start += 1
+    elif kind != _BIN8:
+        return None
+    request_id, size = frame[_ID_AT:_TYPE_AT], frame[_BIN_AT + 1 : start]
+    if int.from_bytes(size, "big") != len(frame) - start or not request_id.isascii():
+        return None
+    return Response(request_id.decode(), "application/json", frame[start:])
 
 
 def parse_packet(packet: bytes, accepted: dict[int, type]) -> Any:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime import wire
+from runtime.wire import frames
 
 VALUES = {
     str: st.text(max_size=50),
@@ -199,3 +200,48 @@ def test_the_largest_payload_fits_into_a_frame():
     frame = wire.encode(wire.Response("0" * 36, "application/json", bytes(wire.PAYLOAD_LIMIT)))
     (message,) = wire.Decoder(wire.WORKER_MESSAGES).feed(frame)
     assert len(message.payload) == wire.PAYLOAD_LIMIT
+
+
+ID = "9d1bd9d7-0f4c-4f0e-8d2f-3f7f0c1a2b3c"
+
+
+@given(st.binary(max_size=70_000), st.lists(st.tuples(st.integers(0, 70), st.integers(0, 255)), max_size=2))
+def test_the_usual_response_is_read_as_any_other(payload, changes):
+    frame = bytearray(wire.encode(wire.Response(ID, "application/json", payload)))
+    for place, value in changes:
+        frame[min(place, len(frame) - 1)] = value
+    usual = frames.parse_usual(bytes(frame))
+    if usual is not None:
+        assert usual == wire.parse(frame[4:], wire.WORKER_MESSAGES)
+    assert usual is not None or changes or len(payload) > 0xFFFF
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        wire.Response("short", "application/json", b"{}"),
+        wire.Response("é" * 18, "application/json", b"{}"),
+        wire.Response(ID, "application/unknown", b"{}"),
+        wire.HandlerError(ID, "application/json", b"{}"),
+    ],
+)
+def test_what_is_not_the_usual_response_is_left_to_parse(message):
+    frame = wire.encode(message)
+    assert frames.parse_usual(frame) is None
+    assert wire.Decoder(wire.WORKER_MESSAGES).whole(frame) == message
+
+
+@pytest.mark.parametrize("cut", range(63))
+def test_the_usual_response_cut_short_is_none(cut):
+    assert frames.parse_usual(wire.encode(wire.Response(ID, "application/json", b"{}"))[:cut]) is None
+
+
+def test_who_hears_no_responses_is_given_none():
+    with pytest.raises(wire.WireError):
+        wire.Decoder(wire.SUPERVISOR_MESSAGES).whole(wire.encode(wire.Response(ID, "application/json", b"{}")))
+
+
+@given(MESSAGES)
+def test_a_message_and_its_fields_are_the_same_frame(message):
+    fields = [getattr(message, field.name) for field in dataclasses.fields(message)]
+    assert wire.encode_fields(message.TAG, *fields) == wire.encode(message)
