@@ -38,7 +38,8 @@ _OWN_ERROR = "Runtime.Unknown"
 def billed_ms(duration_s: float, init_s: float | None = None) -> int:
     """Return the milliseconds billed: run time and, since August 2025, init, rounded up once, at least 1."""
     # Rounded to microseconds first: 0.003 s must not become 4 ms by the last bit of a float.
-    return max(1, math.ceil(round((duration_s + (init_s or 0.0)) * 1000, 3)))
+    microseconds = int((duration_s + (init_s or 0.0)) * 1e6 + 0.5)
+    return -(-microseconds // 1000) or 1
 
 
 def runtime_version(runtime: str) -> str:

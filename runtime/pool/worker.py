@@ -96,6 +96,7 @@ class Worker:
         "_started_call",
         "_streamed",
         "_timer",
+        "_unreported",
         "call",
         "init_limit_s",
         "init_s",
@@ -144,6 +145,8 @@ class Worker:
         self._cause = ""
         self._asked = self._forked = self._confined = around.clock()
         self._started_call = 0.0
+        self._unreported: tuple[model.Invocation, model.Outcome] | None = None
+        """A call that ended, and whose last lines are not written yet; never between two turns of the loop."""
         self._streamed = 0
         self.last_s = 0.0
         """How long its last call took."""
@@ -178,6 +181,8 @@ class Worker:
     def serve(self, call: calls.Call) -> None:
         """Give it a call; it must be idle."""
         self._move(slot.Event.ASSIGN)
+        if self._unreported is not None:
+            self._report()
         if self._frozen:
             self._frozen = False
             self._evasions = 0
@@ -194,18 +199,16 @@ class Worker:
         self._deadline = around.loop.time() + version.timeout_s
         if self._timer is None:
             self._timer = around.loop.call_at(self._deadline, self._ring)
-        self._link.send(
-            wire.Invoke(
-                invocation.request_id,
-                int((time.time() + version.timeout_s) * 1000),
-                invocation.invoked_arn,
-                invocation.trace_id,
-                invocation.client_context,
-                invocation.cognito_identity,
-                invocation.tenant_id,
-                invocation.streaming,
-                invocation.payload,
-            )
+        self._link.invoke(
+            invocation.request_id,
+            int((time.time() + version.timeout_s) * 1000),
+            invocation.invoked_arn,
+            invocation.trace_id,
+            invocation.client_context,
+            invocation.cognito_identity,
+            invocation.tenant_id,
+            invocation.streaming,
+            invocation.payload,
         )
 
     def freeze(self) -> bool:
@@ -433,13 +436,27 @@ class Worker:
         self._deadline = math.inf
         self._link.drain_log()
         call, outcome = self._conclude(status, payload, content_type, error_type)
+        self._unreported = (call.invocation, outcome)
+        if call.invocation.want_log_tail:
+            outcome = self._report()
         if self._move(slot.Event.FINISH) is slot.State.STOPPING:
             self._end_process()
         elif self._is_spent():
             self.drain()
-        # First the worker is free again, then its caller hears: who calls again at once finds it warm.
+        # First the worker is free again, then its caller hears: who calls again at once finds it warm. While the caller
+        # takes the answer in, the call's last lines are written; before, only if the worker is given another call.
         self._around.owner.worker_finished(self)
-        call.on_outcome(outcome)
+        try:
+            call.on_outcome(outcome)
+        finally:
+            if self._unreported is not None:
+                self._report()
+
+    def _report(self) -> model.Outcome:
+        """Write the last lines of the call that ended, and return its outcome with the tail of its log."""
+        assert self._unreported is not None
+        (invocation, outcome), self._unreported = self._unreported, None
+        return self._journal.end(invocation, outcome, None)
 
     def _is_spent(self) -> bool:
         """Return whether it is to be replaced."""
@@ -456,7 +473,8 @@ class Worker:
             self.kill(fault.cause)
         self._link.drain_log()
         document = fault.document(call.invocation.request_id)
-        call, outcome = self._conclude(fault.status, document, "application/json", fault.error_type, fault)
+        call, outcome = self._conclude(fault.status, document, "application/json", fault.error_type)
+        outcome = self._journal.end(call.invocation, outcome, fault)
         self._around.owner.worker_failed(self)
         call.on_outcome(outcome)
 
@@ -466,9 +484,8 @@ class Worker:
         payload: bytes | memoryview,
         content_type: str,
         error_type: str | None,
-        fault: faults.Fault | None = None,
     ) -> tuple[calls.Call, model.Outcome]:
-        """Measure the call, write its last lines, and part with it."""
+        """Measure the call, and part with it."""
         call = self.call
         assert call is not None
         self.call = None
@@ -494,7 +511,7 @@ class Worker:
             start=self.kind if cold else model.StartKind.WARM,
             phases=self._phases_of(call) if cold else _NO_PHASES,
         )
-        return call, self._journal.end(call.invocation, outcome, fault)
+        return call, outcome
 
     def settle(self, call: calls.Call, failure: faults.Failure) -> None:
         """End a call that waited for this worker with what kept the worker from starting."""
