@@ -26,6 +26,8 @@ EVENT_LIMIT = 1024 * 1024
 """docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 _TYPES = ("RequestResponse", "Event", "DryRun")
+_WISHES = frozenset(("x-amz-client-context", "x-amz-log-type", "x-amz-tenant-id", "x-amzn-trace-id"))
+"""Headers without which a call is as most are."""
 _INVOKE = "lambda:InvokeFunction"
 
 
@@ -63,16 +65,15 @@ class Invocations:
 
     def _start(self, exchange: http.Exchange, request_id: str, caller: access.Caller | None) -> None:
         headers = exchange.headers
-        if exchange.path.startswith(streams.PREFIX):
-            self._stream(exchange, request_id, caller)
+        if not exchange.path.startswith(PREFIX):
+            if exchange.path.startswith(streams.PREFIX):
+                self._stream(exchange, request_id, caller)
+            else:
+                self._start_async(exchange, request_id, caller)
             return
-        if _is_async(exchange.path):
-            reference = self._async_reference(exchange.path)
-            if caller is not None:
-                caller.demand("lambda:InvokeAsync", self._site.function_arn(reference.name, reference.qualifier))
-            self._enqueue(exchange, request_id, reference)
-            return
-        kind = invoke_headers.choice(headers.get("x-amz-invocation-type", "RequestResponse"), "invocationType", _TYPES)
+        kind = headers.get("x-amz-invocation-type", "RequestResponse")
+        if kind != "RequestResponse":
+            invoke_headers.choice(kind, "invocationType", _TYPES)
         reference, invoked_arn = self._reference(exchange.path, exchange.query)
         if kind == "Event":
             invoke_headers.wants_log_tail(headers)  # an event has none, but what is asked for is checked all the same
@@ -85,6 +86,13 @@ class Invocations:
             exchange.respond(204, _headers(request_id, invocation.version.version), b"")
             return
         _Pending(self._invoker, exchange, invocation)
+
+    def _start_async(self, exchange: http.Exchange, request_id: str, caller: access.Caller | None) -> None:
+        """Take an event by InvokeAsync."""
+        reference = self._async_reference(exchange.path)
+        if caller is not None:
+            caller.demand("lambda:InvokeAsync", self._site.function_arn(reference.name, reference.qualifier))
+        self._enqueue(exchange, request_id, reference)
 
     def _stream(self, exchange: http.Exchange, request_id: str, caller: access.Caller | None) -> None:
         """Run an InvokeWithResponseStream."""
@@ -104,7 +112,8 @@ class Invocations:
     ) -> model.Invocation:
         """Return the invocation that a synchronous request asks for."""
         headers, body = exchange.headers, exchange.body
-        want_log_tail = invoke_headers.wants_log_tail(headers)
+        is_plain = _WISHES.isdisjoint(headers)
+        want_log_tail = not is_plain and invoke_headers.wants_log_tail(headers)
         if caller is not None:
             caller.demand(_INVOKE, invoked_arn)
         if len(body) > SYNCHRONOUS_LIMIT:
@@ -112,6 +121,15 @@ class Invocations:
         if body:
             payload.demand_json(body)
         version = self._invoker.resolve(reference.name, reference.qualifier)
+        if is_plain and not version.tenant_isolation:
+            return model.Invocation(
+                request_id=request_id,
+                version=version,
+                payload=body or b"{}",
+                invoked_arn=invoked_arn,
+                trace_id=lineage.begin(invoke_headers.fresh_trace_id(), version.function_arn),
+                streaming=streaming,
+            )
         return model.Invocation(
             request_id=request_id,
             version=version,
@@ -191,10 +209,13 @@ class _Pending:
     def _ended(self, outcome: model.Outcome) -> None:
         self._call = None
         invocation = self._invocation
-        headers = _headers(invocation.request_id, outcome.executed_version)
-        headers.append(("Content-Type", outcome.content_type))
-        headers.append(("X-Amzn-Trace-Id", invocation.trace_id or ""))
-        if outcome.failed:
+        headers = [
+            ("x-amzn-RequestId", invocation.request_id),
+            ("X-Amz-Executed-Version", outcome.executed_version),
+            ("Content-Type", outcome.content_type),
+            ("X-Amzn-Trace-Id", invocation.trace_id or ""),
+        ]
+        if outcome.error_type is not None:
             # Always "Unhandled" for Python: docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html
             headers.append(("X-Amz-Function-Error", "Unhandled"))
         if invocation.want_log_tail:

@@ -34,9 +34,11 @@ def wants_log_tail(headers: Mapping[str, str]) -> bool:
 
 def trace_id(headers: Mapping[str, str]) -> str:
     """Return the caller's trace header, or a fresh one."""
-    given = headers.get("x-amzn-trace-id")
-    if given:
-        return given
+    return headers.get("x-amzn-trace-id") or fresh_trace_id()
+
+
+def fresh_trace_id() -> str:
+    """Return a fresh trace header, of what is not sampled."""
     # docs.aws.amazon.com/xray/latest/devguide/xray-api-sendingdata.html#xray-api-traceids
     return f"Root=1-{int(time.time()):08x}-{random.getrandbits(96):024x};Parent={random.getrandbits(64):016x};Sampled=0"
 

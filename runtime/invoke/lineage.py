@@ -20,12 +20,17 @@ _LINEAGE = re.compile(r";?Lineage=([^;]*)", re.ASCII)
 _ENTRY = re.compile(r"([0-9a-f]{8}):(\d{1,6})", re.ASCII)
 
 
+def begin(trace_id: str, function_arn: str) -> str:
+    """Return what ``extend`` makes of a trace header without a lineage that is not empty."""
+    return f"{trace_id};Lineage=1:{_digest(function_arn)}:0"
+
+
 def extend(trace_id: str, function_arn: str) -> tuple[str, int]:
     """Return the trace header that a function's invocation gets, and how often the chain invoked it before."""
     digest = _digest(function_arn)
     match = _LINEAGE.search(trace_id) if "Lineage=" in trace_id else None
     if match is None:
-        return f"{trace_id}{';' if trace_id else ''}Lineage=1:{digest}:0", 0
+        return begin(trace_id, function_arn) if trace_id else f"Lineage=1:{digest}:0", 0
     # SDKs encode the bar.
     chain = dict(_ENTRY.findall(urllib.parse.unquote(match[1])))
     before = int(chain.pop(digest)) + 1 if digest in chain else 0
