@@ -34,6 +34,9 @@ _OPTIONS = [
 ]
 
 
+_FAILURES = (harness.NotReady, load.LoadFailed, client.Refused, OSError)
+
+
 def _named(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     pairs = [each.partition("=") for each in given]
     if not all(name and url for name, _, url in pairs):
@@ -69,32 +72,38 @@ def main() -> None:
     """Take a command."""
 
 
-def _command(name: str, run: Callable[[setting.Setting], list[result.Result]], help_: str) -> None:
+def _command(name: str, run: Callable[[setting.Setting], tuple[list[result.Result], bool]], help_: str) -> None:
     @main.command(name, help=help_)
     @_with_options(*(_PEERS if name in {"peers", "all"} else [_INSTALL] if name in {"async", "cold"} else []))
     def command(json_file: Path | None, html_file: Path | None, **options: Any) -> None:
         if options["function"] is not None and options["target"] is None:
             raise click.UsageError("--function needs --target: a server of our own has only our functions")
         with _errors():
-            results = run(setting.Setting(**options, say=_say))
+            results, complete = run(setting.Setting(**options, say=_say))
         _say("")
         for each in results:
             click.echo(text.rendered(each, summary.tables(each)))
         _write(results, json_file, html_file)
+        if not complete:
+            sys.exit(1)
 
 
-def _all(given: setting.Setting) -> list[result.Result]:
-    found = []
+def _all(given: setting.Setting) -> tuple[list[result.Result], bool]:
+    """Return the results of all scenarios, and whether none failed: what others found in an hour is not lost by it."""
+    found, complete = [], True
     for name, run in scenarios.ALL.items():
         try:
             found.append(run(given))
         except setting.Unsuitable as error:
             click.echo(f"{name}: left out: {error}", err=True)
-    return found
+        except _FAILURES as error:
+            click.echo(f"{name}: failed: {error}", err=True)
+            complete = False
+    return found, complete
 
 
-def _one(run: scenarios.Scenario) -> Callable[[setting.Setting], list[result.Result]]:
-    return lambda given: [run(given)]
+def _one(run: scenarios.Scenario) -> Callable[[setting.Setting], tuple[list[result.Result], bool]]:
+    return lambda given: ([run(given)], True)
 
 
 for _name, _run in scenarios.ALL.items():
@@ -155,7 +164,7 @@ def check_promises(
 def _errors() -> Iterator[None]:
     try:
         yield
-    except (setting.Unsuitable, harness.NotReady, load.LoadFailed, client.Refused, OSError) as error:
+    except (setting.Unsuitable, *_FAILURES) as error:
         raise click.ClickException(str(error)) from None
 
 

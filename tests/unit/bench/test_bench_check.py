@@ -3,7 +3,7 @@ import pytest
 from click import testing
 
 from bench import __main__ as command
-from bench import check, histogram, machine, model, result, scenarios
+from bench import check, histogram, machine, model, result, scenarios, setting
 
 PLACE = machine.Environment(
     machine="", cpu="", cores=2, memory_mb=1, kernel="", python="", versions={}, commit="", date="", load_average=0,
@@ -114,6 +114,28 @@ def test_a_command_that_misses_a_promise_fails(monkeypatch, tmp_path):
     assert table.read_text().count("kept") == 1
     monkeypatch.setitem(scenarios.ALL, "http", lambda given: http(1e-5, 100_000))
     assert testing.CliRunner().invoke(command.main, ["check", "--row", "2", "--row", "3"]).exit_code == 0
+
+
+def test_a_scenario_that_fails_takes_nothing_from_the_others(monkeypatch, tmp_path):
+    def fails(given):
+        raise OSError(28, "No space left on device")
+
+    def unsuitable(given):
+        raise setting.Unsuitable("it needs a trace")
+
+    found = {
+        "cold": unsuitable,
+        "http": lambda given: http(1e-3, 100.0),
+        "mix": fails,
+        "soak": lambda given: a_result("soak"),
+    }
+    monkeypatch.setattr(scenarios, "ALL", found)
+    ended = testing.CliRunner().invoke(command.main, ["all", "--json", str(tmp_path / "r")])
+    assert ended.exit_code == 1
+    assert "mix: failed: [Errno 28] No space left on device" in ended.output
+    assert [each.scenario for each in result.load(tmp_path / "r")] == ["http", "soak"]
+    del found["mix"]
+    assert testing.CliRunner().invoke(command.main, ["all"]).exit_code == 0
 
 
 def test_two_files_are_compared_by_command(tmp_path):
