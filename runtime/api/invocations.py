@@ -83,7 +83,8 @@ class Invocations:
             return
         invocation = self._invocation(exchange, request_id, caller, reference, invoked_arn, streaming=False)
         if kind == "DryRun":
-            exchange.respond(204, _headers(request_id, invocation.version.version), b"")
+            executed = ("X-Amz-Executed-Version", invocation.version.version)
+            exchange.respond(204, [("x-amzn-RequestId", request_id), executed], b"")
             return
         _Pending(self._invoker, exchange, invocation)
 
@@ -201,26 +202,35 @@ class _Pending:
         self._invocation = invocation
         self._call: calls.Call | None = None
         """None once it ended: it refers to us, and no cycle may keep a payload until garbage is collected."""
-        call = runner.submit(invocation, self._ended, self._refused)
+        call = runner.submit(invocation, self._ended, self._refused, self._answered)
         if not exchange.done:
             self._call = call
             exchange.on_disconnect = self._withdraw
 
+    def _answered(self, payload: bytes | memoryview, content_type: str, error_type: str | None) -> None:
+        self._exchange.respond(200, self._headers(content_type, error_type), payload)
+
     def _ended(self, outcome: model.Outcome) -> None:
         self._call = None
+        if self._exchange.done:
+            return  # by _answered
+        headers = self._headers(outcome.content_type, outcome.error_type)
+        if self._invocation.want_log_tail:
+            headers.append(("X-Amz-Log-Result", base64.b64encode(outcome.log_tail).decode()))
+        self._exchange.respond(200, headers, outcome.payload)
+
+    def _headers(self, content_type: str, error_type: str | None) -> list[tuple[str, str]]:
         invocation = self._invocation
         headers = [
             ("x-amzn-RequestId", invocation.request_id),
-            ("X-Amz-Executed-Version", outcome.executed_version),
-            ("Content-Type", outcome.content_type),
+            ("X-Amz-Executed-Version", invocation.version.version),
+            ("Content-Type", content_type),
             ("X-Amzn-Trace-Id", invocation.trace_id or ""),
         ]
-        if outcome.error_type is not None:
+        if error_type is not None:
             # Always "Unhandled" for Python: docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html
             headers.append(("X-Amz-Function-Error", "Unhandled"))
-        if invocation.want_log_tail:
-            headers.append(("X-Amz-Log-Result", base64.b64encode(outcome.log_tail).decode()))
-        self._exchange.respond(200, headers, outcome.payload)
+        return headers
 
     def _refused(self, error: errors.HotforkError) -> None:
         self._call = None
@@ -238,7 +248,3 @@ def _is_async(path: str) -> bool:
 
 def _too_large(limit: int) -> errors.RequestEntityTooLarge:
     return errors.RequestEntityTooLarge(f"Request must be smaller than {limit} bytes for the InvokeFunction operation")
-
-
-def _headers(request_id: str, executed_version: str) -> list[tuple[str, str]]:
-    return [("x-amzn-RequestId", request_id), ("X-Amz-Executed-Version", executed_version)]

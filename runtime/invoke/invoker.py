@@ -68,12 +68,13 @@ class Invoker:
         invocation: model.Invocation,
         on_outcome: Callable[[model.Outcome], None],
         on_refused: Callable[[errors.HotforkError], None],
+        on_answer: Callable[[bytes | memoryview, str, str | None], None] | None = None,
     ) -> calls.Call:
         """Run an invocation of a resolved version.
 
         Exactly one of the callbacks is called, once, later or before this returns. Raises TooManyRequests at once where
         a concurrency limit is reached. Setting ``cancelled`` on the returned call withdraws it while it waits for a
-        worker.
+        worker. ``on_answer`` is called before the first of them, where an answer can be had sooner: see ``calls.Call``.
         """
         name, number = invocation.version.function_name, invocation.version.version
         reason = self._places.admit(name, number)
@@ -92,6 +93,7 @@ class Invoker:
             on_refused(error)
 
         call = calls.Call(invocation, self._clock(), ended, refused)
+        call.on_answer = on_answer
         self._runner.submit(call)
         return call
 

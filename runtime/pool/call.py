@@ -12,7 +12,7 @@ class Call:
     when the function answered or broke, the second when no worker could be had for it.
     """
 
-    __slots__ = ("arrived", "cancelled", "invocation", "on_chunk", "on_outcome", "on_refused", "resume")
+    __slots__ = ("arrived", "cancelled", "invocation", "on_answer", "on_chunk", "on_outcome", "on_refused", "resume")
 
     def __init__(
         self,
@@ -28,6 +28,9 @@ class Call:
         self.on_refused = on_refused
         self.cancelled = False
         """Set when nobody waits any more: a call that has no worker yet is then dropped."""
+        self.on_answer: Callable[[bytes | memoryview, str, str | None], None] | None = None
+        """Called with payload, content type and error type as soon as the function answered, before its outcome: by no
+        means always. It must not submit a call, for the worker is not free yet."""
         self.on_chunk: Callable[[bytes], bool] | None = None
         """Called with each part of a streamed response, before its outcome; False asks to wait for ``resume``."""
         self.resume: Callable[[], None] = _nothing

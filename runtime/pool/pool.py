@@ -173,6 +173,10 @@ class Pool:
             self.provisioned.ready(ready)
         self._use(group, ready)
 
+    def is_awaited(self, busy: worker.Worker) -> bool:
+        """Return whether calls wait that a worker could serve."""
+        return len(self._groups[busy.key].waiting) > 0
+
     def worker_finished(self, free: worker.Worker) -> None:
         """Give a freed worker the call that waited longest, or let it idle."""
         group = self._groups[free.key]

@@ -45,6 +45,9 @@ class Owner(Protocol):
     def worker_ready(self, worker: "Worker") -> None:
         """Hear that it can be given a call, for the first time."""
 
+    def is_awaited(self, worker: "Worker") -> bool:
+        """Return whether calls wait that it could serve."""
+
     def worker_finished(self, worker: "Worker") -> None:
         """Hear that it answered and can be given another call, unless it is draining."""
 
@@ -96,7 +99,6 @@ class Worker:
         "_started_call",
         "_streamed",
         "_timer",
-        "_unreported",
         "call",
         "init_limit_s",
         "init_s",
@@ -145,8 +147,6 @@ class Worker:
         self._cause = ""
         self._asked = self._forked = self._confined = around.clock()
         self._started_call = 0.0
-        self._unreported: tuple[model.Invocation, model.Outcome] | None = None
-        """A call that ended, and whose last lines are not written yet; never between two turns of the loop."""
         self._streamed = 0
         self.last_s = 0.0
         """How long its last call took."""
@@ -181,8 +181,6 @@ class Worker:
     def serve(self, call: calls.Call) -> None:
         """Give it a call; it must be idle."""
         self._move(slot.Event.ASSIGN)
-        if self._unreported is not None:
-            self._report()
         if self._frozen:
             self._frozen = False
             self._evasions = 0
@@ -433,30 +431,25 @@ class Worker:
     def _finish(
         self, status: model.Status, payload: bytes | memoryview, content_type: str, error_type: str | None
     ) -> None:
+        call, owner = self.call, self._around.owner
+        assert call is not None
+        ended = self._around.clock()
         self._deadline = math.inf
-        self._link.drain_log()
-        call, outcome = self._conclude(status, payload, content_type, error_type)
-        self._unreported = (call.invocation, outcome)
-        if call.invocation.want_log_tail:
-            outcome = self._report()
-        if self._move(slot.Event.FINISH) is slot.State.STOPPING:
-            self._end_process()
-        elif self._is_spent():
-            self.drain()
-        # First the worker is free again, then its caller hears: who calls again at once finds it warm. While the caller
-        # takes the answer in, the call's last lines are written; before, only if the worker is given another call.
-        self._around.owner.worker_finished(self)
         try:
-            call.on_outcome(outcome)
+            # While the caller takes the answer in, all else is done that the call leaves to do, before any other event.
+            # Where calls wait for this worker, it gets the next one first.
+            if call.on_answer is not None and not call.invocation.want_log_tail and not owner.is_awaited(self):
+                call.on_answer(payload, content_type, error_type)
         finally:
-            if self._unreported is not None:
-                self._report()
-
-    def _report(self) -> model.Outcome:
-        """Write the last lines of the call that ended, and return its outcome with the tail of its log."""
-        assert self._unreported is not None
-        (invocation, outcome), self._unreported = self._unreported, None
-        return self._journal.end(invocation, outcome, None)
+            self._link.drain_log()
+            outcome = self._conclude(status, payload, content_type, error_type, ended=ended)
+            if self._move(slot.Event.FINISH) is slot.State.STOPPING:
+                self._end_process()
+            elif self._is_spent():
+                self.drain()
+            # First the worker is free again, then the outcome is told: who calls again at once finds it warm.
+            owner.worker_finished(self)
+            call.on_outcome(outcome)
 
     def _is_spent(self) -> bool:
         """Return whether it is to be replaced."""
@@ -473,8 +466,8 @@ class Worker:
             self.kill(fault.cause)
         self._link.drain_log()
         document = fault.document(call.invocation.request_id)
-        call, outcome = self._conclude(fault.status, document, "application/json", fault.error_type)
-        outcome = self._journal.end(call.invocation, outcome, fault)
+        ended = self._around.clock()
+        outcome = self._conclude(fault.status, document, "application/json", fault.error_type, fault, ended=ended)
         self._around.owner.worker_failed(self)
         call.on_outcome(outcome)
 
@@ -484,12 +477,15 @@ class Worker:
         payload: bytes | memoryview,
         content_type: str,
         error_type: str | None,
-    ) -> tuple[calls.Call, model.Outcome]:
-        """Measure the call, and part with it."""
+        fault: faults.Fault | None = None,
+        *,
+        ended: float,
+    ) -> model.Outcome:
+        """Measure the call, which ``ended`` at that time, write its last lines, and part with it."""
         call = self.call
         assert call is not None
         self.call = None
-        duration = self._around.clock() - self._started_call
+        duration = ended - self._started_call
         if status is model.Status.TIMEOUT:
             duration = self.version.timeout_s
         self.last_s = duration
@@ -511,7 +507,7 @@ class Worker:
             start=self.kind if cold else model.StartKind.WARM,
             phases=self._phases_of(call) if cold else _NO_PHASES,
         )
-        return call, outcome
+        return self._journal.end(call.invocation, outcome, fault)
 
     def settle(self, call: calls.Call, failure: faults.Failure) -> None:
         """End a call that waited for this worker with what kept the worker from starting."""
