@@ -21,7 +21,9 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
+import functools
 import os
+import re
 import struct
 import subprocess
 import threading
@@ -39,6 +41,8 @@ _MKFS = (
     *("-E", "lazy_itable_init=1,nodiscard,root_owner=0:0,num_backup_sb=0"),
 )
 _OPTIONS: dict[str, str | None] = {"nobarrier": None, "noinit_itable": None}
+_AHEAD_OFF = "no_prefetch_block_bitmaps"
+"""What keeps a kernel thread from reading the maps of free blocks of each new file system, some seconds later."""
 
 _LETTING_GO = 20
 _LETTING_GO_S = 0.02
@@ -303,7 +307,14 @@ def _mount(loops: Loops, file: int, extents: tuple[tuple[int, bytes], ...] = ())
 
 
 def _new_mount(source: str) -> int:
-    return kernel.new_filesystem("ext4", {"source": source, **_OPTIONS}, kernel.NOSUID | kernel.NODEV)
+    return kernel.new_filesystem("ext4", {"source": source, **_options()}, kernel.NOSUID | kernel.NODEV)
+
+
+@functools.cache
+def _options() -> dict[str, str | None]:
+    # Since Linux 5.13 they are read unless one says no; before, it does not know the word.
+    release = tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2])
+    return {**_OPTIONS, _AHEAD_OFF: None} if release >= (5, 13) else _OPTIONS
 
 
 def _settle(loops: Loops, file: int) -> int:
