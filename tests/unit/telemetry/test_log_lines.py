@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.pool import report
 from runtime.telemetry import lines
 
 NOW = 1795374000.1234
@@ -90,6 +91,13 @@ def test_a_function_cannot_forge_a_platform_line():
 def test_a_forged_line_is_told_by_its_mark():
     """The control of the test above: the mark alone makes the difference."""
     assert lines.parse(stored(b"REPORT RequestId: 1", platform=True)).platform
+
+
+@pytest.mark.parametrize("now_ms", [0, 999, 1000, 1795374000009, 1795374000099, 1795374000999, 1795374001000])
+def test_every_line_bears_its_own_time_and_stream(now_ms):
+    for stream in ("one", "two"):
+        line = lines.platform_lines((now_ms + 0.5) / 1000, stream, b"START\n")
+        assert line.startswith(report.timestamp((now_ms + 0.5) / 1000).encode() + b"\t" + stream.encode() + b"\tP\t")
 
 
 def test_a_stream_cannot_shift_the_fields():
