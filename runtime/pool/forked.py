@@ -204,5 +204,5 @@ class Forked(holder.Holder):
         self._held.make_room(charged_bytes, newborn_bytes)
 
     def cpu_s(self) -> float:
-        """Return the processor time it has used; 0 where nothing counts it."""
+        """Return the processor time that a template has used; 0 where nothing counts it."""
         return self._held.group.cpu_us() * 1e-6

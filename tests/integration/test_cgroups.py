@@ -58,8 +58,8 @@ def backend():
     backend.close()
 
 
-def limits(memory_mb=64, pids=64, share=0.5, mode=cgroups.CpuMode.WEIGHT):
-    return cgroups.Limits(memory_bytes=memory_mb * MB, pids=pids, cpu_share=share, cpu_mode=mode)
+def limits(memory_mb=64, pids=64, share=0.5, mode=cgroups.CpuMode.WEIGHT, *, counted=False):
+    return cgroups.Limits(memory_bytes=memory_mb * MB, pids=pids, cpu_share=share, cpu_mode=mode, counted=counted)
 
 
 @contextlib.contextmanager
@@ -186,15 +186,31 @@ def test_a_quota_holds_only_once_it_is_started(backend):
     group = backend.acquire(limits(share=0.1, mode=cgroups.CpuMode.QUOTA))
     assert run(group, BURN)[0] == 0
     assert throttled(group) == 0, "a worker is not throttled during its init"
-    assert group.cpu_us() > 200_000
     group.throttle()
     assert run(group, BURN)[0] == 0
     assert throttled(group) > 0
     backend.release(group)
 
 
+def test_processor_time_is_counted_where_it_is_asked_for(backend):
+    plain, group = backend.acquire(limits()), backend.acquire(limits(counted=True))
+    for one in (plain, group):
+        assert run(one, BURN)[0] == 0
+    assert group.cpu_us() > 200_000
+    backend.recycle(1)
+    ahead = backend.acquire(limits())
+    if backend.later:
+        assert (len(group.join_fds), plain.cpu_us()) == (len(plain.join_fds) + 1, 0)
+        assert len(ahead.join_fds) == len(plain.join_fds), "what is made ahead is as most are"
+    backend.release(ahead)
+    for one in (plain, group):
+        backend.release(one)
+    assert backend.recycle(0) == 0
+    assert not any(path.exists() for path in (*plain._paths, *group._paths))
+
+
 def test_a_used_group_forgets_its_quota_and_its_counters(backend):
-    group = backend.acquire(limits(share=0.1, mode=cgroups.CpuMode.QUOTA))
+    group = backend.acquire(limits(share=0.1, mode=cgroups.CpuMode.QUOTA, counted=True))
     group.throttle()
     assert run(group, HUNGRY)[0] == -signal.SIGKILL
     backend.release(group)

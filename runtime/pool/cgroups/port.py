@@ -34,6 +34,8 @@ class Limits:
     cpu_share: float
     """Of one core."""
     cpu_mode: CpuMode = CpuMode.WEIGHT
+    counted: bool = False
+    """Whether ``Group.cpu_us`` will be asked for: to be said before the worker joins."""
 
     @property
     def weight(self) -> float:
@@ -93,7 +95,7 @@ class Group(Protocol):
         """
 
     def cpu_us(self) -> int:
-        """Return the CPU time used since ``acquire``, in microseconds; 0 where it is not known."""
+        """Return the CPU time used since ``acquire``, in microseconds; 0 where it is not known, or not counted."""
 
     def oom_kills(self) -> int:
         """Return how many of the worker's processes were killed for want of memory since ``acquire``."""

@@ -65,10 +65,14 @@ class Stock:
         controls: Mapping[str, port.Control],
         parents: Mapping[str, Path],
         make: Callable[[str, Mapping[str, Path]], Kept],
+        *,
+        later: Mapping[str, Path] | None = None,
     ) -> None:
+        """``later`` are more parents, in which groups make their directories themselves, should they need one."""
         self.kind = kind
         self.controls = controls
         self.parents = parents
+        self.later = later or {}
         self._make = make
         self._numbers = itertools.count(1)
         self._clean: collections.deque[Kept] = collections.deque()
@@ -89,7 +93,8 @@ class Stock:
             group = self._clean.pop()
         except IndexError:
             group = self._new()
-        self._latest = limits
+        if not limits.counted:  # few are
+            self._latest = limits
         try:
             group.limit(limits)
         except BaseException:
@@ -139,7 +144,7 @@ class Stock:
                 group.kill_members()
                 time.sleep(0.001)
             group.remove()
-        for parent in dict.fromkeys(self.parents.values()):
+        for parent in dict.fromkeys((*self.parents.values(), *self.later.values())):
             with contextlib.suppress(FileNotFoundError):
                 parent.rmdir()
 
