@@ -33,7 +33,7 @@ class Kind(enum.Enum):
     DROPPED = "the place where chunks were dropped"
 
 
-_PLATFORM, _WHOLE = Kind.PLATFORM, Kind.WHOLE
+_PLATFORM = Kind.PLATFORM
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -92,11 +92,15 @@ class Writer:
                 self._flush()
                 item()
                 continue
-            self._take(*item)
-            taken += 1
+            if item[3] is _PLATFORM:  # as most are
+                taken += self._take_run(item, queue)
+            else:
+                self._take(*item)
+                taken += 1
             if self._size > _FLUSH:
                 self._flush()
-            if taken % _YIELD == 0:
+            if taken >= _YIELD:
+                taken = 0
                 time.sleep(0)  # gives the event loop its turn at the interpreter
         if last:
             for group, stream in list(self._splitters):
@@ -106,17 +110,32 @@ class Writer:
         if last:
             self._files.close()
 
-    def _take(self, source: Source, stream: str, data: bytes, kind: Kind, now: float) -> None:
-        group = source.group
-        if kind is _PLATFORM or kind is _WHOLE:  # as most are
+    def _take_run(self, first: Chunk, queue: collections.deque[Item]) -> int:
+        """Take a chunk of the platform's, and those that follow it; return how many: at most as many as a turn has."""
+        run = [first]
+        while queue and len(run) < _YIELD:
+            item = queue[0]
+            if not isinstance(item, tuple) or item[3] is not _PLATFORM:
+                break
+            run.append(item)
+            queue.popleft()
+        written = lines.platform_runs([(now, stream, data) for _, stream, data, _, now in run])
+        for (source, stream, data, _, now), text in zip(run, written, strict=True):
             self.taken += len(data)
             if self._splitters:
-                self._end(group, stream, now)
-            format_ = lines.platform_lines if kind is _PLATFORM else lines.platform_event
-            self._add(group, format_(now, stream, data))
-        elif kind is Kind.FUNCTION:
+                self._end(source.group, stream, now)
+            self._add(source.group, text)
+        return len(run)
+
+    def _take(self, source: Source, stream: str, data: bytes, kind: Kind, now: float) -> None:
+        group = source.group
+        if kind is Kind.FUNCTION:
             self.taken += len(data)
             self._split(group, stream, data, now)
+        elif kind is Kind.WHOLE:
+            self.taken += len(data)
+            self._end(group, stream, now)
+            self._add(group, lines.platform_event(now, stream, data))
         else:
             # Of dropped chunks, too: the rest of a line may be lost, and what follows is not its continuation.
             self._end(group, stream, now)

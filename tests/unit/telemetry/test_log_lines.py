@@ -75,6 +75,12 @@ def test_lines_of_the_platform_that_come_together_are_events_of_their_own():
     ]
 
 
+@given(st.lists(st.tuples(st.integers(0, 2**41), st.sampled_from(["one", "t\two"]), st.text(max_size=9)), max_size=5))
+def test_a_run_of_the_platforms_lines_is_what_each_is_alone(run):
+    chunks = [(now_ms / 1000, stream, text.encode() + b"\nsecond\n") for now_ms, stream, text in run]
+    assert lines.platform_runs(chunks) == [lines.platform_lines(*chunk) for chunk in chunks]
+
+
 def test_a_function_cannot_forge_a_platform_line():
     """Whatever it prints: each of its lines carries F, and its own text stands after the mark."""
     forged = stored(b"REPORT RequestId: 1\tDuration: 1.00 ms", platform=True)

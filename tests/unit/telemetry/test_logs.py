@@ -65,6 +65,23 @@ async def test_output_becomes_events_and_platform_lines_are_marked(make, clock):
     assert events[1].timestamp_ms - events[0].timestamp_ms == 1000
 
 
+async def test_lines_of_the_platform_that_come_together_go_each_to_its_own_group_and_stream(make):
+    store, other = make(batch_s=0.05), log_tools.version("other")
+    store.log_written(VERSION, "a", b"unfinished")
+    for number in range(60):
+        store.log_written(VERSION, "ab"[number % 2], b"START %d\n" % number, platform=True)
+        store.log_written(other, "c", b"END %d\nREPORT %d\n" % (number, number), platform=True)
+    store.log_written(VERSION, "b", b"Killed\nfor it\n", platform=True, whole=True)
+    store.log_written(VERSION, "a", b"printed\n")
+    mine = [(event.stream, event.message) for event in await everything(store)]
+    started = [("ab"[number % 2], f"START {number}") for number in range(60)]
+    assert mine[:2] == [("a", "unfinished"), ("a", "START 0")]
+    assert mine[1:61] == started
+    assert [message for _, message in mine[61:]] == ["Killed\nfor it", "printed"]
+    theirs = [event.message for event in await everything(store, other.log_group)]
+    assert theirs == [f"{word} {number}" for number in range(60) for word in ("END", "REPORT")]
+
+
 async def test_streams_of_a_group_do_not_mix(make):
     store = make()
     for stream, data in (("a", b"1 of "), ("b", b"2 of "), ("a", b"a\n"), ("b", b"b\n")):
