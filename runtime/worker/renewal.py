@@ -6,6 +6,7 @@ each is the first process of its namespace.
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -22,3 +23,12 @@ def renew() -> None:
         identifiers._last_timestamp = None  # noqa: SLF001 - the only state of uuid1 that can be reached
     if (processes := loaded("multiprocessing.process")) is not None:
         processes.current_process().authkey = os.urandom(32)
+
+
+def set_environment(wanted: Mapping[str, str]) -> None:
+    """Make these all the variables that there are; most of them stand already, and to set one costs ten looks at it."""
+    for name in os.environ.keys() - wanted.keys():
+        del os.environ[name]
+    for name, value in wanted.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
