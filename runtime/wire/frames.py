@@ -74,7 +74,8 @@ class _Shape:
 def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
     if len(names) > 1:
         return operator.attrgetter(*names)
-    return lambda message: tuple(getattr(message, name) for name in names)
+    get = operator.attrgetter(*names)
+    return lambda message: (get(message),)
 
 
 _SHAPES: dict[type, _Shape] = {kind: _Shape(kind) for kind in get_args(Message)}

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
 from runtime import wire
@@ -44,7 +44,15 @@ _clear_caches: Callable[[], None] = getattr(sys, "_clear_internal_caches", None)
 
 _FOLDER, _FILE = root.REHEARSAL.rpartition("/")[::2]
 _REHEARSAL = _FILE.removesuffix(".py")
-_ENVIRONMENT = {f"AWS_LAMBDA_{number}": "value" for number in range(24)} | {"TZ": interpreter.TIME_ZONE}
+_ENVIRONMENT = dict.fromkeys(
+    """_HANDLER AWS_ACCESS_KEY_ID AWS_DEFAULT_REGION AWS_ENDPOINT_URL AWS_EXECUTION_ENV AWS_LAMBDA_FUNCTION_MEMORY_SIZE
+    AWS_LAMBDA_FUNCTION_NAME AWS_LAMBDA_FUNCTION_VERSION AWS_LAMBDA_INITIALIZATION_TYPE AWS_LAMBDA_LOG_FORMAT
+    AWS_LAMBDA_LOG_GROUP_NAME AWS_LAMBDA_LOG_LEVEL AWS_LAMBDA_LOG_STREAM_NAME AWS_REGION AWS_SECRET_ACCESS_KEY
+    AWS_SESSION_TOKEN AWS_XRAY_CONTEXT_MISSING LAMBDA_RUNTIME_DIR LAMBDA_TASK_ROOT LANG LC_CTYPE LD_LIBRARY_PATH PATH
+    PWD SHLVL""".split(),  # noqa: SIM905 - readable
+    "value",
+) | {"PYTHONPATH": "/var/runtime", "TZ": interpreter.TIME_ZONE}
+"""The names that a worker is sent (pool.environment): it finds them interned."""
 _REHEARSED = wire.encode(
     wire.Assign(f"{_REHEARSAL}.handler", _ENVIRONMENT, _FOLDER, "/opt", "/var/runtime", 0, "", "")
 ) + wire.encode(wire.Invoke("", 1 << 42, "", "", None, None, None, False, b"{}"))
@@ -73,18 +81,24 @@ def hide() -> None:
     _costume.hide()
 
 
-def practise(*modules: str) -> None:
+def practise(begin: Callable[[], None], also: Iterable[Any]) -> None:
     """Rehearse often enough that the interpreter has adapted its code to what it sees: in the zygote, after prepare.
 
     Code is adapted in place, and what was looked up at types is noted: children find that done, and copy no page for
-    it. The process is as it was then, but for what every worker does, too. ``modules`` are those whose functions
-    workers run as well.
+    it. The process is as it was then, but for what every worker does, too. ``begin`` practises what comes before a
+    start; ``also`` are functions that workers run, and nobody can practise.
     """
     folder, path, arguments = os.getcwd(), list(sys.path), (sys.argv, sys.orig_argv)  # noqa: PTH109 - no Path in a worker
-    own = (channel.__name__, interpreter.__name__, __name__, *modules)
-    hotcode.move(hotcode.run_by(rehearse) | hotcode.of(own))
+
+    def once() -> None:
+        begin()
+        rehearse()
+
+    functions = (serve, live, _run, start, Server.run, _reap, *also)
+    hotcode.move(hotcode.run_by(once) | {id(function.__code__) for function in functions})
     _clear_caches()
     for _ in range(_REPETITIONS):
+        begin()
         _try_out()
     os.chdir(folder)
     sys.path[:] = path

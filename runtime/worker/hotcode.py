@@ -10,10 +10,10 @@ import gc
 import os
 import sys
 import types
-from collections.abc import Callable, Collection, Container
+from collections.abc import Callable, Container
 from typing import Any
 
-from runtime.worker import kernel
+from runtime.worker import dense, kernel
 
 
 def run_by(work: Callable[[], None]) -> set[int]:
@@ -48,21 +48,19 @@ def _watched(work: Callable[[], None]) -> list[int]:
     return found
 
 
-def of(modules: Collection[str]) -> set[int]:
-    """Return the ids of the code of the functions and methods that modules of these names define."""
-    return {id(function.__code__) for function in _functions() if function.__module__ in modules}
-
-
 def move(hot: Container[int]) -> None:
     """Give the functions whose code has one of these ids another that is the same, and lies with the others."""
     found = [function for function in _functions() if id(function.__code__) in hot]
     # All at once, so that none comes to lie in the place of an other.
-    moved = [_copied(function.__code__) for function in found]
+    with dense.allocation():
+        moved = [_copied(function.__code__) for function in found]
     for function, code in zip(found, moved, strict=True):
         function.__code__ = code
 
 
 def _copied(code: types.CodeType) -> types.CodeType:
+    if not any(isinstance(value, types.CodeType) for value in code.co_consts):
+        return code.replace()
     inner = (_copied(value) if isinstance(value, types.CodeType) else value for value in code.co_consts)
     return code.replace(co_consts=tuple(inner))
 

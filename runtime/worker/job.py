@@ -39,9 +39,12 @@ class Setting:
     """Mode "user": descriptor of /proc/sys/user, which a worker does not see; in bare mode -1."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Job:
-    """One worker to confine. ``fds`` changes as descriptors are used up and laid out."""
+    """One worker to confine. ``fds`` changes as descriptors are used up and laid out.
+
+    Made in each worker, so it is not frozen: to make what is takes more pages.
+    """
 
     setting: Setting
     order: wire.Spawn

@@ -5,8 +5,8 @@ that keeps a worker off the host's files. Rules name what a descriptor names, so
 mounted after the ruleset was thought of must be made from that mount. Rights and their first ABI: landlock(7).
 """
 
+import errno
 import os
-import stat
 from collections.abc import Iterable
 
 from runtime.worker import kernel
@@ -26,7 +26,7 @@ _SCOPE_SIGNAL = 2
 
 READ = EXECUTE | READ_FILE | READ_DIR
 _OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
-"""The rights that mean something for what is not a directory; the kernel refuses others there."""
+"""The rights that mean something for what is not a directory; the kernel refuses others there, with EINVAL."""
 
 
 def handled(abi: int) -> int:
@@ -78,9 +78,12 @@ def rules(abi: int, read: Iterable[str | int], write: Iterable[str | int], use: 
 def _allow(ruleset: int, rights: int, place: str | int) -> None:
     fd = os.open(place, os.O_PATH | os.O_CLOEXEC) if isinstance(place, str) else place
     try:
-        if not stat.S_ISDIR(os.fstat(fd).st_mode):
-            rights &= _OF_FILES
-        kernel.landlock_allow(ruleset, rights, fd)
+        try:
+            kernel.landlock_allow(ruleset, rights, fd)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            kernel.landlock_allow(ruleset, rights & _OF_FILES, fd)
     finally:
         if isinstance(place, str):
             os.close(fd)

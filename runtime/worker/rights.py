@@ -121,9 +121,12 @@ def descriptors(job: Job) -> None:
     layout = {0: "null", 1: "log", 2: "log", REQUEST_FD: "request", RESPONSE_FD: "response"}
     if job.is_template:
         layout[DOOR_FD] = "door"
-    parked = {name: fcntl.fcntl(fds[name], fcntl.F_DUPFD_CLOEXEC, _SPARE_FD) for name in set(layout.values())}
+    # Not as dict comprehensions, nor by keyword: what these need besides is ten pages.
+    parked = {}
+    for name in layout.values():
+        parked[name] = fcntl.fcntl(fds[name], fcntl.F_DUPFD_CLOEXEC, _SPARE_FD)
     for fd, name in layout.items():
-        os.dup2(parked[name], fd, inheritable=fd < REQUEST_FD)
+        os.dup2(parked[name], fd, fd < REQUEST_FD)
     fds.clear()
     fds["response"] = RESPONSE_FD
     kernel.close_from(len(layout))

@@ -154,9 +154,9 @@ def _complete(job: Job) -> None:
 
 def check(job: Job) -> None:
     """Raise StepFailed where an order leaves out what it may not, or wants what cannot be."""
-    wrong = job.order.skip.keys() - OPTIONAL
-    if wrong:
-        raise StepFailed("order", errno.EINVAL, f"cannot be left out: {', '.join(sorted(wrong))}")
+    for name in job.order.skip:
+        if name not in OPTIONAL:
+            raise StepFailed("order", errno.EINVAL, f"cannot be left out: {name}")
     if job.is_template and job.setting.mode == "bare":
         raise StepFailed("order", errno.EINVAL, "copies of a template need namespaces")
 

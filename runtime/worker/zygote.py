@@ -31,6 +31,7 @@ from runtime.worker import (
     interpreter,
     kernel,
     landlock,
+    practice,
     preload,
     rights,
     root,
@@ -38,7 +39,6 @@ from runtime.worker import (
     seccomp,
     syscalls,
     template,
-    views,
 )
 from runtime.worker.job import Job, Setting
 
@@ -186,13 +186,13 @@ class Zygote:
         """Serve until the control socket ends."""
         if self.setting.mode != "bare":
             self.own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self._prepare()
         self.wakeup, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _ignore)
         poll = select.poll()
         poll.register(self.control, select.POLLIN)
         poll.register(self.wakeup, select.POLLIN)
-        self._prepare()
         conflicts = self.preloaded.conflicts if self.preloaded is not None else ()
         self._say_with_pidfd(wire.ZygoteReady(self.setting.absent, " ".join(sorted(conflicts))), os.getpid())
         while True:
@@ -210,8 +210,9 @@ class Zygote:
         if self.setting.mode != "bare":  # where no rehearsal lies
             gc.collect()
             holes.fill()  # so that what is made now lies together, too
-            modules = (module.__name__ for module in (kernel, landlock, rights, sandbox, views))
-            bootstrap.practise(__name__, Job.__module__, *modules)
+            begin = functools.partial(_begin, self.setting)
+            own = (Zygote._become, Zygote._fork, kernel.fork, kernel.fork_into, sandbox.confine)
+            bootstrap.practise(lambda: practice.steps(begin), (*own, *practice.OTHERS))
         gc.collect()
         immortal.keep_all()
         holes.fill()
@@ -295,17 +296,21 @@ class Zygote:
     def _become(self, order: wire.Spawn, fds: dict[str, int], cgroups: tuple[int, ...]) -> NoReturn:
         """Be the worker: in the forked child, whatever happens, nothing of the zygote's code runs on."""
         try:
-            signal.set_wakeup_fd(-1)
-            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-            missing = {**self.setting.absent, **order.skip}
+            job = _begin(self.setting, order, fds, cgroups)
             rest = bootstrap.dress if self.setting.mode == "bare" else bootstrap.rehearse
-            job = Job(self.setting, order, fds, cgroups, missing)
             serve = functools.partial(template.serve, job) if job.is_template else bootstrap.serve
             sandbox.confine(job, serve, rest)
         except BaseException as error:
             sys.stderr.write(f"worker: {type(error).__name__}: {error}\n")
         finally:
             os._exit(sandbox.REFUSED)
+
+
+def _begin(setting: Setting, order: wire.Spawn, fds: dict[str, int], cgroups: tuple[int, ...]) -> Job:
+    """Forget the zygote's signals; return what is to be confined."""
+    _signal.set_wakeup_fd(-1)
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+    return Job(setting, order, fds, cgroups, {**setting.absent, **order.skip})
 
 
 def _ignore(_signal: int, _frame: object) -> None:

@@ -11,8 +11,8 @@ from runtime.worker import hotcode
 PROGRAM = """
 import sys
 sys.path += sys.argv[1:]
-from runtime.worker import hotcode
-import textwrap, string
+from runtime.worker import holes, hotcode
+import textwrap
 def outer(number):
     def inner():
         return number + 1
@@ -30,11 +30,12 @@ assert outer.__code__ is not before[outer] and outer.__code__ == before[outer]
 assert Kind.method.__code__ is not before[Kind.method]
 assert idle.__code__ is before[idle]
 assert outer(1) == [2, 2] and Kind().method() == ([], Kind)
-codes = hotcode.of(["textwrap"])
-assert id(textwrap.wrap.__code__) in codes and id(textwrap.TextWrapper.fill.__code__) in codes
-assert id(string.capwords.__code__) not in codes
-hotcode.move(codes)
+many = [function for function in vars(textwrap.TextWrapper).values() if hasattr(function, "__code__")]
+holes.fill()
+hotcode.move({id(function.__code__) for function in many})
 assert textwrap.wrap("a b c", 2) == ["a", "b", "c"]
+places = sorted(id(function.__code__) for function in many)
+assert places[-1] - places[0] < 6 * sum(sys.getsizeof(function.__code__) for function in many), places
 """
 
 

@@ -1,6 +1,8 @@
 """Which rights a ruleset handles and hands out, with the system calls recorded instead of made."""
 
+import errno
 import os
+import stat
 import struct
 from pathlib import Path
 
@@ -33,6 +35,10 @@ class Kernel:
 
     def allow(self, ruleset, rights, fd):
         assert ruleset == self.ruleset
+        if not stat.S_ISDIR(os.fstat(fd).st_mode) and rights & landlock.READ_DIR:
+            raise OSError(errno.EINVAL, "a right over directories, for a file")
+        if rights == 0:
+            raise OSError(errno.ENOMSG, "no right at all")
         self.rules[str(Path(f"/proc/self/fd/{fd}").readlink())] = rights
 
     def restrict(self, ruleset):
