@@ -106,8 +106,18 @@ def test_the_end_of_a_head_that_looks_like_a_request_is_none(client):
     assert [each.path for each in client.exchanges] == ["/outer", "/inner"]
 
 
-def test_a_connection_that_ends_takes_no_repeat(client):
+def test_the_rest_of_a_request_that_began_behind_another_is_none(client):
+    client.send(ONE + b"PO")
+    rest = request("POST", "/b", b"two")[2:]
+    client.send(rest)
+    client.send(rest)
+    assert [each.path for each in client.exchanges] == ["/a", "/b"]
+    assert b"400 Bad Request" in client.sent
+
+
+@pytest.mark.parametrize(("state", "taken"), [("finished", len(ONE)), ("stalled", 0)])
+def test_no_repeat_is_taken_where_no_request_is(client, state, taken):
     client.send(ONE)
-    client.connection.drain()
-    client.send(ONE)
+    setattr(client.connection, state, True)
+    assert client.connection.feed(memoryview(ONE)) == taken
     assert len(client.exchanges) == 1

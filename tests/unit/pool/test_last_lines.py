@@ -83,11 +83,12 @@ async def test_a_caller_that_calls_again_at_its_outcome_finds_the_worker_and_the
 
 
 async def test_a_call_that_waits_gets_the_worker_before_the_first_caller_is_answered(stage):
-    heard = []
-    submit(stage, "a", lambda _: heard.append(words(stage)), pytest.fail)
+    heard, answers = [], []
+    submit(stage, "a", lambda _: heard.append(words(stage)), lambda *answer: answers.append(answer))
     submit(stage, "b", lambda _: None)
     await stage.answer(stage.actors[0])
     await scripted.until(lambda: heard)
+    assert not answers
     assert heard == [["START a", "END a", "REPORT a", "START b"]]
     await stage.answer(stage.actors[0])
     await scripted.until(lambda: len(stage.listener.outcomes) > 1)
@@ -95,11 +96,18 @@ async def test_a_call_that_waits_gets_the_worker_before_the_first_caller_is_answ
 
 
 async def test_who_wants_the_tail_gets_all_of_it(stage):
-    tails = []
-    submit(stage, "a", lambda outcome: tails.append(outcome.log_tail), pytest.fail, want_log_tail=True)
+    tails, answers = [], []
+    submit(
+        stage,
+        "a",
+        lambda outcome: tails.append(outcome.log_tail),
+        lambda *answer: answers.append(answer),
+        want_log_tail=True,
+    )
     stage.actors[0].log("hello\n")
     await stage.answer(stage.actors[0])
     await scripted.until(lambda: tails)
+    assert not answers
     assert [line.split()[0] for line in tails[0].splitlines()] == [b"START", b"hello", b"END", b"REPORT"]
     assert words(stage) == ["START a", "hello", "END a", "REPORT a"]
 
