@@ -22,7 +22,7 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
-from runtime.pool.cgroups import place, stock
+from runtime.pool.cgroups import page_cache, place, stock
 from runtime.pool.cgroups.port import CPU_PERIOD_US, Control, CpuMode, Limits, Unavailable
 
 SHARES = 1024
@@ -34,8 +34,6 @@ TCP_LEAST = 16 << 20
 _NEEDED = "memory"
 _WANTED = ("memory", "pids", "cpu", "cpuacct")
 _UNLIMITED = 1 << 63
-_CACHE_STEP = 1 << 20
-"""A peak that moved by less than this keeps the page cache known from before: reading it costs 7 us and more."""
 
 
 class Group:
@@ -61,7 +59,8 @@ class Group:
         self._memory_bytes = _UNLIMITED
         self._limits: Limits | None = None
         self._throttled = False
-        self._kills = self._cpu_ns = self._cache = self._cache_peak = 0
+        self._kills = self._cpu_ns = 0
+        self._cache = page_cache.PageCache()
 
     def limit(self, limits: Limits) -> None:
         """Set limits; one that is below what is used now makes the kernel reclaim, or refuse with EBUSY."""
@@ -116,12 +115,10 @@ class Group:
 
     def peak_bytes(self) -> int:
         """Return the most memory used since ``reset_peak``, less the page cache that is there now."""
-        peak = int(os.pread(self._peak_fd, 32, 0))
-        if abs(peak - self._cache_peak) >= _CACHE_STEP:
-            self._cache_peak = peak
-            statistics = os.pread(self._stat_fd, 4096, 0)
-            self._cache = stock.count(statistics, b"inactive_file") + stock.count(statistics, b"active_file")
-        return max(0, peak - self._cache)
+        return self._cache.left_out(int(os.pread(self._peak_fd, 32, 0)), self._statistics)
+
+    def _statistics(self) -> bytes:
+        return os.pread(self._stat_fd, 4096, 0)
 
     def cpu_us(self) -> int:
         """Return the CPU time used since ``acquire``; 0 where it is not counted, or there is no cpuacct hierarchy."""
@@ -175,7 +172,7 @@ class Group:
         self.reset_peak()
         self._kills = self._kill_total()
         self._cpu_ns = self._cpu_total()
-        self._cache = self._cache_peak = 0
+        self._cache.forget()
         return True
 
     def kill_members(self) -> None:

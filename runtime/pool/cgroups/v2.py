@@ -18,7 +18,7 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
-from runtime.pool.cgroups import place, stock
+from runtime.pool.cgroups import page_cache, place, stock
 from runtime.pool.cgroups.port import CPU_PERIOD_US, Control, CpuMode, Limits, Unavailable
 
 WEIGHT = 100
@@ -43,6 +43,7 @@ class Group:
         self._limits: Limits | None = None
         self._throttled = False
         self._seen = self._kills = self._cpu_us = 0
+        self._cache = page_cache.PageCache()
         self._fill("memory.swap.max", b"0")
         self._fill("memory.oom.group", b"1")
 
@@ -74,6 +75,7 @@ class Group:
 
     def reset_peak(self) -> None:
         """Start to measure the peak anew, as far as the kernel can."""
+        self._cache.forget()
         fd = self._open.get("memory.peak")
         if fd is None:
             self._seen = 0
@@ -86,9 +88,7 @@ class Group:
         if fd is None:
             self._seen = max(self._seen, self.memory_bytes())
             return self._seen
-        peak = int(os.pread(fd, 32, 0))
-        statistics = self._text("memory.stat")
-        return max(0, peak - stock.count(statistics, b"inactive_file") - stock.count(statistics, b"active_file"))
+        return self._cache.left_out(int(os.pread(fd, 32, 0)), lambda: self._text("memory.stat"))
 
     def cpu_us(self) -> int:
         """Return the CPU time used since ``acquire``."""
