@@ -70,7 +70,7 @@ class Holding:
     __slots__ = (
         *("_copies_bytes", "_cpu_share", "_door", "_group", "_making", "_memory_mb", "_owner", "_pid", "_pidfd"),
         *("_shared_bytes", "_tmpfs_mb", "_version", "folder", "function_name", "image", "netns_fd", "on_misuse"),
-        *("counted", "shared", "tmp_mb", "uid"),
+        *("shared", "tmp_mb", "uid"),
     )
 
     def __init__(
@@ -96,8 +96,6 @@ class Holding:
         """Of a template: memory of its copies that is charged to it."""
         self._cpu_share: float | None = STARTING_SHARE
         """None: what goes with its memory."""
-        self.counted = False
-        """Whether its processor time will be asked for."""
         self.shared = shared is not None
         """Whether others than one worker have its descriptors: a template and its copies."""
         self.on_misuse = shared[1] if shared else None
@@ -150,7 +148,8 @@ class Holding:
             pids=memory_class.PIDS,
             cpu_share=memory_class.cpu_share(self._memory_mb) if self._cpu_share is None else self._cpu_share,
             cpu_mode=self._owner.sources.cpu_mode,
-            counted=self.counted,
+            # A template's is asked for; a copy is born in its template's group, and would be counted there.
+            counted=self.shared,
         )
 
     def make_room(self, charged_bytes: int, newborn_bytes: int) -> None:

@@ -164,7 +164,7 @@ class Launcher:
 
     def _order_template(self, version: model.Version, listener: process.Listener, door_fd: int) -> forked.Forked:
         held = self._supplies.take(version)
-        held.shared = held.counted = True
+        held.shared = True
         template = self._order(self.preloading.choose(version).zygote, held, listener, version, door_fd)
         template.furnish()
         return template

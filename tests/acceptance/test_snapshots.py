@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import json
 import re
+from pathlib import Path
 
 import botocore.exceptions
 import psutil
@@ -161,6 +162,31 @@ def test_a_small_function_may_have_many_copies(server, client):
     assert len({answer["init"] for answer in answers}) == 1
     assert len({answer["log"] for answer in answers}) > MANY / 2
     assert client.get_function_configuration(FunctionName="many", Qualifier=version)["State"] == "Active"
+
+
+def test_a_copy_is_in_no_cgroup_of_its_template(own):
+    """It is born in them; what it takes while it is there is laid to the template, which is let go for too much."""
+    server = own(pool_blanks=0)
+    version = publish(server.client(), "apart", COUNTING)
+    assert call(server.client(), "apart", version)["kind"] == "snap-start"
+    # In the deepest of all pid namespaces: the zygote's, its template's, its own.
+    copy = max(psutil.Process(server.process.pid).children(recursive=True), key=lambda one: len(names(one.pid)))
+    ours, its, the_servers = (cgroups(pid) for pid in (copy.pid, copy.ppid(), server.process.pid))
+    own_ones = [each for each in its if its[each] != the_servers[each]]
+    assert [each for each in own_ones if ours[each] == its[each]] == []
+    if json.loads(server.get("/readyz")[1])["isolation"]["cgroups"] in {"v1", "v2"}:
+        assert own_ones
+
+
+def names(pid):
+    """Return the pids of a process, in each pid namespace that sees it."""
+    [line] = re.findall(r"^NSpid:(.*)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return line.split()
+
+
+def cgroups(pid):
+    """Return the cgroup of a process in each hierarchy."""
+    return dict(line.split(":", 2)[1:] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines())
 
 
 def test_latest_has_no_snapshot(server, client):

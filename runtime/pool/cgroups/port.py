@@ -35,7 +35,7 @@ class Limits:
     """Of one core."""
     cpu_mode: CpuMode = CpuMode.WEIGHT
     counted: bool = False
-    """Whether ``Group.cpu_us`` will be asked for: to be said before the worker joins."""
+    """Whether processor time is to be counted apart: to be said before the worker joins."""
 
     @property
     def weight(self) -> float:
