@@ -74,10 +74,10 @@ class Affinity:
         self._threads: frozenset[str] = frozenset()
         """Those of ours that were there when we were bound to no processor."""
 
-    def given(self, one: Bindable) -> None:
-        """Hear that a worker is about to be given a call."""
+    def given(self, one: Bindable, *, waited: bool = False) -> None:
+        """Hear that a worker is about to be given a call, which may have ``waited`` until another ended."""
         self._running += 1
-        if self._running > 1 or not 0.0 < one.last_s <= SHORT_S:
+        if waited or self._running > 1 or not 0.0 < one.last_s <= SHORT_S:
             self._alone = 0
             if self._home >= 0:
                 self.part()

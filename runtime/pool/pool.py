@@ -337,7 +337,7 @@ class Pool:
             if group.stand is not None:
                 group.stand.serves(free)
             group.busy += 1
-            self._affinity.given(free)
+            self._affinity.given(free, waited=True)
             free.serve(call)
             if group.isolated:
                 self._hold_ready(group)

@@ -126,6 +126,18 @@ def test_no_more_than_some_are_bound_at_a_time(shared):
     assert sum(len(one.processors) == 1 for one in workers) == affinity.MOST
 
 
+def test_calls_that_wait_for_one_worker_do_not_come_one_at_a_time(shared):
+    one = Fake()
+    settle(shared, one)
+    shared.given(one, waited=True)
+    shared.ended()
+    assert one.processors == os.sched_getaffinity(0) == ALL
+    for _ in range(2 * affinity.ENOUGH):
+        shared.given(one, waited=True)
+        shared.ended()
+    assert one.processors == os.sched_getaffinity(0) == ALL
+
+
 @pytest.mark.parametrize("last_s", [0.0, affinity.SHORT_S * 1.01], ids=["none yet", "long"])
 def test_a_worker_that_is_not_known_for_short_calls_is_left_alone(shared, last_s):
     one = Fake(last_s)
