@@ -102,7 +102,7 @@ def _second(now: int) -> bytes:
     return report.timestamp(now).partition(".")[0].encode()
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=512)
 def _name(stream: str) -> bytes:
     return escape(stream.encode().translate(None, b"\t\n"))
 
