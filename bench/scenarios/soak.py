@@ -158,7 +158,8 @@ def verdict(looks: dict[str, list[float]]) -> str:
     ]
     if grew:
         return f"GREW from the first half of the run to the second: {', '.join(grew)}."
-    return f"Flat: nothing grew by more than {FLAT - 1:.0%} from the first half of the run to the second."
+    less = f"or, of what is counted, by more than {_SLACK_COUNT}"
+    return f"Flat: nothing grew by more than {FLAT - 1:.0%} from the first half of the run to the second, {less}."
 
 
 def _measures(runs: measure.Runs, looks: dict[str, list[float]]) -> list[result.Measure]:
