@@ -60,8 +60,7 @@ class Invoker:
 
     def resolve(self, function_name: str, qualifier: str | None) -> model.Version:
         """Return the version that one call is to run; raise ResourceNotFound or another ApiError."""
-        route = self._routes.route(function_name, qualifier)
-        return route.version if route.additional is None else router.choose(route, self._sample())
+        return router.choose(self._routes.route(function_name, qualifier), self._sample())
 
     def submit(
         self,

@@ -91,8 +91,7 @@ PACKET_LIMIT = 32 * 1024
 def encode(message: Message) -> bytes:
     """Return the frame of a message."""
     kind = type(message)
-    body: bytes = _pack((kind.TAG, *_SHAPES[kind].values(message)))
-    return LENGTH.pack(len(body)) + body
+    return encode_fields(kind.TAG, *_SHAPES[kind].values(message))
 
 
 def encode_fields(*fields: Any) -> bytes:

@@ -10,6 +10,7 @@ One that the kernel will not clean or remove is given up: nobody is given it any
 
 import collections
 import contextlib
+import dataclasses
 import errno
 import itertools
 import logging
@@ -93,8 +94,8 @@ class Stock:
             group = self._clean.pop()
         except IndexError:
             group = self._new()
-        if not limits.counted:  # few are
-            self._latest = limits
+        # What is made ahead is for plain workers, too, and they are not counted.
+        self._latest = dataclasses.replace(limits, counted=False) if limits.counted else limits
         try:
             group.limit(limits)
         except BaseException:
