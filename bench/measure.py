@@ -131,8 +131,25 @@ def problems(title: str, runs: Runs) -> list[str]:
     late = histogram.merged(run.late for run in runs.results)
     if late.count and late.max > LATE_NS:
         found.append(f"{title}: the load generator was up to {late.max / 1e6:.1f} ms late; this is in the latencies.")
-    return found
+    return [*found, *_taken_away(title, runs)]
+
+
+def _taken_away(title: str, runs: Runs) -> list[str]:
+    """Return a note where others took processors from what was measured: a thousand processes make the kernel work."""
+    elapsed_s = sum(run.elapsed_s for run in runs.results)
+    if not runs.cpu or len(runs.cpu) != len(runs.results) or not elapsed_s:
+        return []
+    others = sum(taken.others_s for taken in runs.cpu) / elapsed_s
+    threads = sum(taken.kernel_threads_s for taken in runs.cpu) / elapsed_s
+    if others <= OTHERS_ABOVE:
+        return []
+    return [
+        f"{title}: others took {others:.2f} of a processor meanwhile, the kernel's own threads {threads:.2f} of it."
+    ]
 
 
 LATE_NS = 5_000_000
 """Above it, a report says that the generator was late."""
+
+OTHERS_ABOVE = 0.1
+"""Of a processor; above it, a report says that others took it."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _PROC = Path("/proc")
+_KTHREADD = 2
 _ZYGOTE = b"zygote"
 """In the command line of a zygote, and of nothing else that a supervisor starts."""
 
@@ -154,7 +155,10 @@ def family(supervisor: int) -> Family:
     A zygote is a child of the supervisor that was started as one or, where it has a pid namespace, that child's child;
     workers are below it.
     """
-    of = children()
+    return _family(supervisor, children())
+
+
+def _family(supervisor: int, of: dict[int, list[int]]) -> Family:
     own_depth = namespace_depth(supervisor)
     launchers = [pid for pid in of.get(supervisor, ()) if _ZYGOTE in _command_line(pid)]
     zygotes = list(launchers)
@@ -196,6 +200,10 @@ class FamilyCpu:
     zygote: Cpu
     workers: Cpu
     helpers: Cpu
+    others_s: float = 0.0
+    """Of all that is neither the server nor started by this process: it was taken away from what is measured."""
+    kernel_threads_s: float = 0.0
+    """The part of it that the kernel's own threads took."""
 
     def __sub__(self, other: "FamilyCpu") -> "FamilyCpu":
         return FamilyCpu(
@@ -203,6 +211,8 @@ class FamilyCpu:
             self.zygote - other.zygote,
             self.workers - other.workers,
             self.helpers - other.helpers,
+            self.others_s - other.others_s,
+            self.kernel_threads_s - other.kernel_threads_s,
         )
 
     @property
@@ -213,7 +223,8 @@ class FamilyCpu:
 
 def family_cpu(supervisor: int) -> FamilyCpu:
     """Return the CPU time that a server has taken so far."""
-    known = family(supervisor)
+    of = children()
+    known = _family(supervisor, of)
     own = stat(supervisor)
     zygote = workers = Cpu()
     for pid in known.zygotes:
@@ -226,13 +237,39 @@ def family_cpu(supervisor: int) -> FamilyCpu:
         if each is not None:
             workers += each.cpu
     helpers = sum((each.cpu for each in map(stat, known.helpers) if each is not None), Cpu())
-    return FamilyCpu(own.cpu if own is not None else Cpu(), zygote, workers, helpers)
+    threads = [stat(pid) for pid in of.get(_KTHREADD, ())] if _is_kthreadd() else []
+    return FamilyCpu(
+        own.cpu if own is not None else Cpu(),
+        zygote,
+        workers,
+        helpers,
+        _busy_s() - _tree_cpu(os.getpid(), of),
+        sum(each.cpu.total for each in threads if each is not None),
+    )
 
 
 def tree_cpu(top: int) -> float:
     """Return the CPU time in seconds that a process and all below it have taken so far, with those that have ended."""
-    found = [stat(pid) for pid in below([top], children())]
+    return _tree_cpu(top, children())
+
+
+def _tree_cpu(top: int, of: dict[int, list[int]]) -> float:
+    found = [stat(pid) for pid in below([top], of)]
     return sum(each.cpu.total + each.reaped.total for each in found if each is not None)
+
+
+def _busy_s() -> float:
+    """Return the time that all processors have run for, less what they waited for the host."""
+    user, nice, system, _idle, _wait, interrupts, softirqs, *_ = (_PROC / "stat").read_text().split()[1:9]
+    return sum(map(int, (user, nice, system, interrupts, softirqs))) * _TICK_S
+
+
+def _is_kthreadd() -> bool:
+    """Return whether we see the kernel's own threads, whose parent is kthreadd: not from within a container."""
+    try:
+        return (_PROC / str(_KTHREADD) / "comm").read_text() == "kthreadd\n"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def cgroups() -> int:

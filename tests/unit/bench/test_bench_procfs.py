@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 
@@ -53,6 +54,39 @@ def test_a_family_is_told_apart_where_there_are_no_namespaces(sleeper):
 def test_the_cpu_time_of_a_tree_holds_that_of_those_who_ended(sleeper):
     assert procfs.tree_cpu(sleeper.pid) >= 0.26
     assert procfs.tree_cpu(os.getpid()) >= procfs.tree_cpu(sleeper.pid)
+
+
+@pytest.fixture
+def stranger():
+    """What starts a process that is nobody's of ours, as far as can be told: it says its number, and when it has run."""
+    program = (
+        "import os, signal, time\n"
+        "if os.fork(): os._exit(0)\n"
+        "print(os.getpid(), flush=True)\n"
+        "while time.process_time() < 0.5: pass\n"
+        "print('ready', flush=True)\n"
+        "signal.pause()\n"
+    )
+    pids = []
+
+    def start():
+        process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+        pids.append(int(process.stdout.readline()))
+        assert process.wait() == 0
+        with process.stdout as said:
+            assert said.readline() == b"ready\n"
+
+    yield start
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_what_others_take_is_told_apart(stranger):
+    before = procfs.family_cpu(os.getpid())
+    stranger()
+    taken = procfs.family_cpu(os.getpid()) - before
+    assert taken.others_s >= 0.4
+    assert taken.kernel_threads_s >= 0.0
 
 
 def test_a_process_that_is_gone_has_none(sleeper):
