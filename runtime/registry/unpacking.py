@@ -23,6 +23,8 @@ UNPACKED_LIMIT = 262_144_000
 _log = logging.getLogger(__name__)
 KEEP_S = 60.0
 """How long a process is kept for the next zip."""
+_REPLACE_AFTER_S = 0.1
+"""To start it holds up the event loop for some milliseconds: not those of the upload, and of the call that follows."""
 _TIMEOUT_S = 120.0
 _ANSWER_LIMIT = 4096
 _BOOT = (
@@ -78,6 +80,7 @@ class Unpacker:
         self._spare = None
 
     async def _keep(self) -> None:
+        await asyncio.sleep(_REPLACE_AFTER_S)
         if self._spare is None:
             try:
                 process = await _start()

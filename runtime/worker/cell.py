@@ -2,9 +2,9 @@
 
 Entered with the data already open and every module loaded, because from then on no file can be read:
 
-    limits       processor time, memory, size of files, descriptors
     namespaces   user (unless root), mount, network, ipc, uts, pid; the last means a fork: the first process only
-                 waits for the second
+                 waits for the second. They need no folder, so a process that waits for one has them (``separate``)
+    limits       processor time, memory, size of files, descriptors
     root         the folder becomes the root, without set-uid programs or devices: the rest of the machine is not there
     privileges   no capability, no new ones by exec. Root stays root, so that what is written belongs to it: with no
                  capability, in a root that holds that folder alone
@@ -16,6 +16,7 @@ error, and the job is not done.
 """
 
 import errno
+import functools
 import os
 import signal
 from collections.abc import Callable, Mapping
@@ -38,27 +39,40 @@ link linkat mknod mknodat
 """Calls that a worker may make and a cell may not: networks, processes, signals, memory and queues shared by name."""
 
 
-def enter(folder: Path, limits: Mapping[int, int]) -> Path:
-    """Go into a cell for good; return where the folder is now. ``limits`` are by resource.RLIMIT_*.
+def separate() -> bool:
+    """Leave the namespaces that are shared with others; return whether that was to be had.
 
     Returns in the process that is to do the job, which may be a child of the one that called; that one then waits and
     exits as the child does. Raises OSError.
     """
+    _filter()  # what it takes to make it is spared to those who wait for the job
+    if not _had(_leave_namespaces):
+        return False
+    _become_child()
+    return True
+
+
+def enter(folder: Path, limits: Mapping[int, int], *, separated: bool) -> Path:
+    """Go into a cell for good; return where the folder is now. ``limits`` are by resource.RLIMIT_*.
+
+    ``separated`` is what ``separate`` returned. Raises OSError.
+    """
     for limit, value in limits.items():
         kernel.hold_to(limit, value)
-    place = folder
-    if _had(_leave_namespaces):
-        _become_child()
-        if _had(lambda: _leave_root(folder)):
-            place = Path("/")
+    place = Path("/") if separated and _had(lambda: _leave_root(folder)) else folder
     kernel.drop_capabilities()
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     abi = _landlock_abi()
     if abi:
         landlock.confine(abi, [], [str(place)], [])
-    _had(lambda: kernel.load_filter(seccomp.program(kernel.MACHINE, without=_REACHING_OUT.split())))
+    _had(lambda: kernel.load_filter(_filter()))
     return place
+
+
+@functools.cache
+def _filter() -> bytes:
+    return seccomp.program(kernel.MACHINE, without=_REACHING_OUT.split())
 
 
 def _had(control: Callable[[], None]) -> bool:

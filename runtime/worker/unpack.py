@@ -114,12 +114,11 @@ def _check_link(path: tuple[str, ...], target: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Unpack standard input as the arguments say, confined; print the result."""
-    if not arguments:
-        arguments = _ordered()
-    root, limit = Path(arguments[0]), int(arguments[1])
     os.umask(0o022)
     try:
-        root = cell.enter(root, _limits(limit))
+        separated = cell.separate()
+        root, limit = _ordered() if not arguments else (Path(arguments[0]), int(arguments[1]))
+        root = cell.enter(root, _limits(limit), separated=separated)
     except Exception as error:
         result: dict[str, object] = {"error": "cell", "detail": f"{type(error).__name__}: {error}"}
     else:
@@ -129,19 +128,19 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _ordered() -> list[str]:
-    """Wait for an order, make its zip standard input, and return the arguments; exit where no order comes."""
+def _ordered() -> tuple[Path, int]:
+    """Wait for an order, make its zip standard input, and return the others; exit where no order comes."""
     line = b""
     while not line.endswith(b"\n"):
         piece = os.read(0, 4096)
         if not piece:
             sys.exit(0)
         line += piece
-    path, *arguments = os.fsdecode(line[:-1]).split("\0")
+    path, root, limit = os.fsdecode(line[:-1]).split("\0")
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     os.dup2(fd, 0)
     os.close(fd)
-    return arguments
+    return Path(root), int(limit)
 
 
 def _limits(limit: int) -> dict[int, int]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import zipfile
+from pathlib import Path
 
 import pytest
 import sandbox_rig
@@ -46,7 +47,7 @@ LESS = {
     "no landlock": "kernel.landlock_abi = absent",
     "no seccomp": "kernel.load_filter = absent",
 }
-NO_CELL = "cell.enter = lambda folder, limits: folder"
+NO_CELL = "cell.separate = lambda: False\ncell.enter = lambda folder, limits, separated: folder"
 RUN = "\nsys.exit(unpack.main(sys.argv[1:]))\n"
 
 
@@ -76,9 +77,12 @@ class Unpacker:
             archive.writestr("package/handler.py", "x = 1\n")
             archive.writestr(zipfile.ZipInfo("caf\u00e9.txt"), "y")
 
-    def run(self, evil, setting=""):
+    def command(self, evil, setting=""):
         program = BOOT + (AS_USER if self.user and sandbox_rig.ROOT else "") + setting + RUN
-        command = [sys.executable, "-I", "-S", "-c", program, str(sandbox_rig.library()), textwrap.dedent(evil)]
+        return [sys.executable, "-I", "-S", "-c", program, str(sandbox_rig.library()), textwrap.dedent(evil)]
+
+    def run(self, evil, setting=""):
+        command = self.command(evil, setting)
         with self.zip.open("rb") as zip_file:
             done = subprocess.run(
                 [*command, str(self.root), str(LIMIT)], stdin=zip_file, capture_output=True, check=False, timeout=60
@@ -179,3 +183,18 @@ def test_a_control_that_breaks_is_an_error_not_a_gap(unpacker):
     broken = "def broken(*_): raise OSError(errno.EIO, 'broken')\ncell.landlock.confine = broken\nkernel.landlock_abi = lambda: 6"
     assert unpacker.run("", broken) == {"error": "cell", "detail": "OSError: [Errno 5] broken"}
     assert list(unpacker.root.iterdir()) == []
+
+
+def test_one_that_waits_for_its_order_is_apart_already_and_is_confined_when_it_comes(unpacker):
+    evil = f"result = open({str(unpacker.canary)!r}).read()"
+    with subprocess.Popen(unpacker.command(evil), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as waiting:
+        children = Path(f"/proc/{waiting.pid}/task/{waiting.pid}/children")
+        while not (child := children.read_text().strip()):
+            assert waiting.poll() is None
+        for namespace in ("mnt", "net", "ipc", "uts", "pid"):
+            assert (Path("/proc") / child / "ns" / namespace).readlink() != Path(
+                f"/proc/self/ns/{namespace}"
+            ).readlink()
+        order = "\0".join([str(unpacker.zip), str(unpacker.root), str(LIMIT)]) + "\n"
+        said, _ = waiting.communicate(order.encode(), timeout=60)
+    assert json.loads(said)["detail"].startswith("ValueError: refused")
