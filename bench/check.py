@@ -150,6 +150,8 @@ PROMISES: tuple[Promise, ...] = (
         14, "first byte of a stream after its yield, p50", "http", 1e-3, "s", _share("stream.first", 0.5),
         scenario="stream",
     ),
+    _promise(15, "new code after a change, p99", "fork", 50e-3, "s", _share("dev.switch", 0.99), scenario="dev"),
+    _promise(15, "calls failed meanwhile", "none", 0, "", _mean("dev.failed"), scenario="dev"),
 )  # fmt: skip
 
 

@@ -83,7 +83,7 @@ def serve(isolation: str, settings: str = "", state_dir: Path | None = None) -> 
         with output.open("wb") as sink:
             process = subprocess.Popen(
                 [
-                    *_command(),
+                    *command(),
                     "serve",
                     *("--port", "0", "--config", configuration, "--isolation", isolation),
                     *("--state-dir", state_dir or folder / "state"),
@@ -115,7 +115,8 @@ def attach(url: str) -> Iterator[Server]:
         yield Server(parts.hostname, parts.port or 80, None, f"as {url} has it", 0.0, api)
 
 
-def _command() -> list[str]:
+def command() -> list[str]:
+    """Return the command line of hotfork, without arguments."""
     beside = Path(sys.executable).parent / "hotfork"
     found = str(beside) if beside.exists() else shutil.which("hotfork")
     return [found] if found else [sys.executable, "-c", "from runtime import cli; cli.main()"]

@@ -6,6 +6,7 @@ from bench import result, setting
 from bench.scenarios import (
     cold,
     density,
+    dev,
     dispatch,
     events,
     floors,
@@ -38,6 +39,7 @@ ALL: dict[str, Scenario] = {
     "scale": scale.run,
     "density": density.run,
     "functions": functions.run,
+    "dev": dev.run,
     "overload": overload.run,
     "scrape": scrape.run,
     "async": events.run,
