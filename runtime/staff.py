@@ -81,9 +81,10 @@ async def assemble(
         preloading.Preloading(forks, settings.pool.preload_sdk, spawn_task),
         new_stream=_new_stream,
     )
-    up.callback(starts.close)
+    up.push_async_callback(starts.close)
     listener.metrics.watch(families.BLANKS, starts.blanks.counts)
     listener.metrics.watch(families.TEMPLATES, starts.templates.states)
+    listener.metrics.watch(families.COPIES_AHEAD, starts.templates.ahead.count)
     for runtime in settings.preload_interpreters:
         starts.blanks.warm(runtime)
     workers = pool.Pool(

@@ -194,6 +194,17 @@ class Copied(holder.Holder):
             self.failed("its template ended")
         # Else its turn comes yet, or the kernel tells when it is gone.
 
+    def adopt(self, listener: process.Listener) -> bool:
+        """Be a worker's from now on, whose listener hears the rest; return False where it is about to end.
+
+        For a copy that was made before there was anybody who wanted it.
+        """
+        gone = self.doomed or self._orphan or self._missed or self._status is not None
+        if gone or (self._pidfd >= 0 and _ended(self._pidfd)):
+            return False
+        self._listener = listener
+        return True
+
     # process.Process
 
     def flaw(self) -> str | None:

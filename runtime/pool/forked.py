@@ -202,7 +202,3 @@ class Forked(holder.Holder):
     def make_room(self, charged_bytes: int, newborn_bytes: int) -> None:
         """Let a template use more memory, for its copies: see ``holding.Holding``."""
         self._held.make_room(charged_bytes, newborn_bytes)
-
-    def cpu_s(self) -> float:
-        """Return the processor time that a template has used; 0 where nothing counts it."""
-        return self._held.group.cpu_us() * 1e-6

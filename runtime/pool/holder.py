@@ -43,6 +43,10 @@ class Holder:
         """Return the most memory it has used so far, in bytes; of a copy, with what it shares with its template."""
         return self._held.peak_bytes()
 
+    def cpu_s(self) -> float:
+        """Return the processor time that a template or a copy has used; 0 where nothing counts it."""
+        return self._held.group.cpu_us() * 1e-6
+
     def ran_out_of_memory(self) -> bool:
         """Return whether the kernel killed something of it for want of memory."""
         return self._held.ran_out_of_memory()

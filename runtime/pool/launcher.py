@@ -45,6 +45,7 @@ class Plan:
     """Memory in use on the host from which on no worker is started."""
     classes: Sequence[memory_class.MemoryClass]
     most_blanks: int
+    """And as many copies of templates, made ahead."""
     snapshots: templates.Rules
 
 
@@ -75,7 +76,9 @@ class Launcher:
         making = templates.Making(
             self._order_template, self.assign, supplies, plan.skip, self._numbers, self._has_memory
         )
-        self.templates = templates.Templates(plan.snapshots, making, listener, new_stream=new_stream, clock=clock)
+        self.templates = templates.Templates(
+            plan.snapshots, making, listener, most_ahead=plan.most_blanks, new_stream=new_stream, clock=clock
+        )
         self.blanks = blanks.Blanks(self._make_blank, plan.classes, most=plan.most_blanks, has_room=self._has_memory)
 
     def launch(self, version: model.Version, listener: process.Listener, *, copied: bool = True) -> process.Process:
@@ -94,8 +97,9 @@ class Launcher:
         return started
 
     def has_room(self, version: model.Version) -> bool:
-        """Return whether there is memory for one more worker: a blank has it already."""
-        return self.blanks.available(self.preloading.choose(version).zygote) or self._has_memory()
+        """Return whether there is memory for one more worker: a blank, or a copy made ahead, has it already."""
+        made = self.templates.available(version) or self.blanks.available(self.preloading.choose(version).zygote)
+        return made or self._has_memory()
 
     def started(self, version: model.Version, kind: model.StartKind, phases: model.Phases) -> None:
         """Make a template where that start says that it is worth while."""
@@ -122,13 +126,13 @@ class Launcher:
         self.templates.retire(function_name, keep=keep)
 
     def make_room(self) -> bool:
-        """Let go of the blanks, or else of a template."""
+        """Let go of the blanks, or of the copies made ahead, or else of a template."""
         return self.blanks.drop() or self.templates.drop()
 
-    def close(self) -> None:
-        """Let go of all that is no worker's."""
+    async def close(self) -> None:
+        """Let go of all that is no worker's; the workers must be gone."""
         self.blanks.close()
-        self.templates.close()
+        await self.templates.close()
 
     def assign(self, version: model.Version, stream: str, kind: model.StartKind) -> wire.Assign:
         """Return what turns a confined process into a worker of a version."""

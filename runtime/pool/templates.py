@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 from runtime import errors, model, observer, wire
-from runtime.pool import copied, forked, holdings, process, report, template
+from runtime.pool import ahead, copied, forked, holdings, process, report, template
 
 MIN_INIT_S = 0.02
 """A shorter import is not worth a template where the version does not ask for one: a copy takes milliseconds, too."""
@@ -87,6 +87,7 @@ class Templates:
         making: Making,
         listener: observer.Observer,
         *,
+        most_ahead: int,
         new_stream: Callable[[model.Version], str],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -104,6 +105,7 @@ class Templates:
         """Versions that have, or had, a template."""
         self._looking: asyncio.TimerHandle | None = None
         self._closed = False
+        self.ahead = ahead.Ahead(self._make_ahead, most=most_ahead, has_room=making.has_memory)
 
     def copy(self, version: model.Version, listener: process.Listener) -> copied.Copied | None:
         """Return a copy of the version's template, or None where there is none to be had.
@@ -117,12 +119,23 @@ class Templates:
             self._retire(one, "it is old")
             self.want(version)
             return None
+        return self.ahead.take(one, listener) or self._order_copy(one, listener)
+
+    def available(self, version: model.Version) -> bool:
+        """Return whether there is a copy of the version's template that was made ahead."""
+        one = self._templates.get(version.key)
+        return one is not None and self.ahead.held(one) > 0
+
+    def _make_ahead(self, one: template.Template, listener: process.Listener) -> copied.Copied | None:
+        return self._order_copy(one, listener) if one.state is template.State.READY else None
+
+    def _order_copy(self, one: template.Template, listener: process.Listener) -> copied.Copied:
         making = self._making
 
         def misused(reason: str) -> None:
             self._loop.call_soon_threadsafe(one.distrust, reason)
 
-        held = making.supplies.take(version, shared=(one.bytes, misused))
+        held = making.supplies.take(one.version, shared=(one.bytes, misused))
         return one.copy(next(making.numbers), held, listener, making.skip)
 
     def suits(self, version: model.Version) -> bool:
@@ -186,7 +199,12 @@ class Templates:
             one.kill(reason)
 
     def drop(self) -> bool:
-        """Let the template go that was not used longest, for the memory; return whether there was one."""
+        """Let something go, for the memory; return whether there was anything.
+
+        That is the copies that nobody took yet, or else the template that was not used longest.
+        """
+        if self.ahead.drop():
+            return True
         one = self._spare()
         if one is not None:
             self._retire(one, "the host is short of memory")
@@ -228,16 +246,18 @@ class Templates:
         refusal = self._refused.get(key)
         return "none" if refusal is None else f"refused: {refusal.reason}"
 
-    def close(self) -> None:
-        """Let every template go, and with them every worker that is a copy."""
+    async def close(self) -> None:
+        """Let every template go, and with them every worker that is a copy; return when those made ahead are gone."""
         self._closed = True
         if self._looking is not None:
             self._looking.cancel()
         for one in list(self._living):
             one.kill("the server is stopping")
+        await self.ahead.close()
 
     def _retire(self, one: template.Template, reason: str) -> None:
         self._templates.pop(one.version.key, None)
+        self.ahead.release(one)
         one.retire(reason)
 
     def _ready(self, one: template.Template, init_s: float, stream: str) -> None:
@@ -255,11 +275,16 @@ class Templates:
 
     def _spare(self, besides: template.Template | None = None) -> template.Template | None:
         """Return the template without copies that was not used longest."""
-        unused = [each for each in self._templates.values() if not each.copies and each is not besides]
+        unused = [each for each in self._templates.values() if not self._is_used(each) and each is not besides]
         return min(unused, key=lambda each: each.used, default=None)
+
+    def _is_used(self, one: template.Template) -> bool:
+        """Return whether a template has copies that were made for somebody."""
+        return one.copies > self.ahead.held(one)
 
     def _ended(self, one: template.Template, reason: str, stream: str) -> None:
         self._living.discard(one)
+        self.ahead.release(one)
         if self._templates.get(one.version.key) is one:
             # Nobody let it go: it was not fit, or it died. One that served for a while may be made once more.
             del self._templates[one.version.key]
@@ -289,7 +314,7 @@ class Templates:
         for one in list(self._templates.values()):
             if one.state is template.State.READY and one.strays(LOOK_S):
                 one.distrust("it runs although nothing is asked of it")
-            elif not one.copies and one.used < before and one.state is template.State.READY:
+            elif not self._is_used(one) and one.used < before and one.state is template.State.READY:
                 self._retire(one, "it was not used for long")
         if self._templates:
             self._looking = self._loop.call_later(LOOK_S, self._look)

@@ -183,6 +183,9 @@ BLANKS = Family(
 TEMPLATES = Family(
     "hotfork_snapshots", "gauge", "Versions with a snapshot that is making or ready, or with none, refused.", ("state",)
 )
+COPIES_AHEAD = Family(
+    "hotfork_snapshot_copies_ahead", "gauge", "Copies of snapshots that were made ahead and wait to be workers.", ()
+)
 PROVISIONED_INVOCATIONS = Family(
     "hotfork_provisioned_concurrency_invocations_total",
     "counter",

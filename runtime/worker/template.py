@@ -199,9 +199,10 @@ def _serve(server: bootstrap.Server, handlers: dict[int, Any]) -> NoReturn:
     for number, before in handlers.items():
         if before is not None and signal.getsignal(number) is not before:
             signal.signal(number, before)
+    # Before anybody may have need of it, where it was made ahead: what differs between siblings need not be fresh.
+    renewal.renew()
     assign = wire.Assign(*pipe.receive()[1:])
     renewal.set_environment(assign.environment)
-    renewal.renew()
     _run_hooks("get_after_restore", pipe, _AFTER_RESTORE, _AFTER_RESTORE_STATUS)
     bootstrap.flush()
     pipe.send(wire.Ready(0))
