@@ -11,6 +11,7 @@ more, for what it may have done since; and one that uses the processor while it 
 
 import asyncio
 import fcntl
+import itertools
 import os
 import termios
 from collections import OrderedDict, deque
@@ -250,7 +251,7 @@ class Ahead:
         self._refill = None
         now = self._loop.time()
         lacking, self._lacking = self._lacking, {}
-        for parent in lacking:
+        for parent in reversed(lacking):
             stock = self._stocks.get(parent)
             if stock is None or stock.making is not None or stock.broken or self._closed:
                 continue
@@ -261,10 +262,14 @@ class Ahead:
 
     def _has_place(self, stock: _Stock) -> bool:
         """Return whether there may be one more: of many templates those have one that were started from last."""
-        if self._count >= self._most and not stock.ready:
-            other = next(each for each in self._stocks.values() if each.ready)
-            self._shrink(other, len(other.ready) - 1)
-        return self._count < self._most
+        if self._count < self._most:
+            return True
+        older = itertools.takewhile(lambda other: other is not stock, self._stocks.values())
+        other = next((each for each in older if each.ready), None)
+        if stock.ready or other is None:
+            return False
+        self._shrink(other, len(other.ready) - 1)
+        return True
 
     def _add(self, stock: _Stock) -> None:
         waiting = _Waiting(self, stock, self._loop)
