@@ -160,6 +160,26 @@ def test_a_template_that_runs_on_by_itself_is_let_go(server, client):
     assert call(client, "bystander") == "served"
 
 
+RUNS_AHEAD = """
+import select
+if own:
+    def renew():
+        while not select.select([3], [], [], 0)[0]:
+            pass
+    own["renewal"].renew = renew
+"""
+
+
+def test_a_template_whose_copy_runs_while_it_waits_is_let_go(server, client):
+    if cgroup_kind(server) == "none":
+        pytest.skip("nothing counts its processor time")
+    version = publish(client, "runs-ahead", RUNS_AHEAD)
+    assert call(client, "runs-ahead", version) == 1
+    until(lambda: re.search(f"runs-ahead:{version} .*a copy of it runs although nothing is asked of it", said(server)))
+    assert call(client, "runs-ahead", version) == 1
+    assert call(client, "bystander") == "served"
+
+
 def test_one_that_does_not_cheat_is_copied(server, client):
     """The control: what is done to the others is not done to it."""
     version = publish(client, "honest", "")

@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import json
 import re
+import time
 from pathlib import Path
 
 import botocore.exceptions
@@ -18,7 +19,9 @@ import os, random, secrets, ssl, time, uuid
 import snapshot_restore_py
 inits = [time.time_ns()]
 calls = []
+restored = []
 snapshot_restore_py.register_after_restore(lambda: inits.append(os.environ["AWS_LAMBDA_LOG_STREAM_NAME"]))
+snapshot_restore_py.register_after_restore(lambda: restored.append(time.time()))
 def handler(event, context):
     calls.append(event)
     if event.get("sleep"):
@@ -26,7 +29,7 @@ def handler(event, context):
     return {
         "init": inits[0], "stream": inits[1:], "calls": len(calls), "kind": os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"],
         "log": context.log_stream_name, "drawn": [random.random(), uuid.uuid4().hex, ssl.RAND_bytes(4).hex(), secrets.token_hex(4)],
-        "tmp": os.listdir("/tmp"), "pid": os.getpid(),
+        "tmp": os.listdir("/tmp"), "pid": os.getpid(), "restored": restored,
     }
 """
 
@@ -76,6 +79,17 @@ def log(server, name):
 
 def snapshots(server, state="ready"):
     return metric(server, "hotfork_snapshots", state=state)
+
+
+def ahead(server):
+    """Return how many copies were made ahead and belong to nobody yet."""
+    return float(
+        re.search(r"^hotfork_snapshot_copies_ahead (\S+)$", server.get("/metrics")[1].decode(), re.MULTILINE)[1]
+    )
+
+
+def workers(server):
+    return sum(json.loads(server.get("/readyz")[1])["workers"].values())
 
 
 def publish(client, name, source, **options):
@@ -299,7 +313,7 @@ def test_a_snapshot_goes_with_its_version(server, client):
     version = publish(client, "going", source)
     assert named(server, "going") == 1
     call(client, "going", version)
-    assert named(server, "going") == 2
+    until(lambda: named(server, "going") == 3)  # its worker, and a copy made ahead
     client.delete_function(FunctionName="going", Qualifier=version)
     until(lambda: named(server, "going") == 0)
 
@@ -392,6 +406,77 @@ def test_nothing_of_templates_is_left_when_the_server_ends(own):
     client = server.client()
     version = publish(client, "left", COUNTING)
     call(client, "left", version)
+    until(lambda: ahead(server) == 1)
     family = [server.process.pid, *(one.pid for one in psutil.Process(server.process.pid).children(recursive=True))]
     server.kill()
     until(lambda: not [pid for pid in family if running(pid)])
+
+
+def test_a_copy_that_was_made_ahead_begins_when_it_is_taken(own):
+    """It is nobody's before, and then what any is: a /tmp, a clock, numbers and hooks of its own."""
+    server = own(pool_max_invocations=1)
+    client = server.client()
+    version = publish(client, "early", COUNTING)
+    assert ahead(server) == 0, "none before there was a start"
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda _: call(client, "early", version, sleep=0.3), range(4)))
+    until(lambda: ahead(server) >= 3 and workers(server) == 0)
+    called = time.time()
+    with concurrent.futures.ThreadPoolExecutor(3) as threads:
+        later = list(threads.map(lambda _: call(client, "early", version, sleep=0.3), range(3)))
+    for answer in later:
+        assert (answer["kind"], answer["calls"], answer["pid"], answer["tmp"]) == ("snap-start", 1, 1, [])
+        assert answer["stream"] == [answer["log"]]
+        assert len(answer["restored"]) == 1
+        assert called <= answer["restored"][0] <= time.time()
+    answers += later
+    assert len({answer["init"] for answer in answers}) == 1
+    for values in zip(*(answer["drawn"] for answer in answers), strict=True):
+        assert len(set(values)) == len(answers)
+    assert metric(server, "hotfork_cold_starts_total", function="early", kind="snapshot") == 7
+
+
+def test_copies_made_ahead_serve_no_other_version_and_die_with_their_snapshot(own):
+    server = own(pool_max_invocations=1)
+    client = server.client()
+    first = publish(client, "redeployed", "import ctypes\nctypes.CDLL(None).prctl(15, b'first')\n" + COUNTING)
+    before = call(client, "redeployed", first)
+    until(lambda: ahead(server) == 1)
+    client.update_function_code(FunctionName="redeployed", ZipFile=zipped({"handler.py": COUNTING + "# second"}))
+    second = publish_next(client, "redeployed")
+    assert call(client, "redeployed", second)["init"] != before["init"]
+    assert call(client, "redeployed", first)["init"] == before["init"]
+    until(lambda: ahead(server) == 2)
+    client.delete_function(FunctionName="redeployed", Qualifier=first)
+    until(lambda: named(server, "first") == 0)
+    assert ahead(server) == 1
+    for process in templates(server):
+        process.kill()
+    until(lambda: ahead(server) == 0)
+    assert call(client, "redeployed", second)["calls"] == 1
+
+
+def templates(server):
+    """Return the second processes of templates, which copies are forked by."""
+    found = [one for zygote in zygotes(server.process.pid) for one in zygote.children(recursive=True)]
+    return [one for one in found if names(one.pid)[-1] == "2"]
+
+
+def test_copies_made_ahead_delay_no_end_of_the_server(own):
+    server = own(pool_max_invocations=1)
+    client = server.client()
+    version = publish(client, "ending", COUNTING)
+    call(client, "ending", version)
+    until(lambda: ahead(server) == 1)
+    family = [server.process.pid, *(one.pid for one in psutil.Process(server.process.pid).children(recursive=True))]
+    assert server.stop() == 0
+    until(lambda: not [pid for pid in family if running(pid)])  # killed, and on their way out
+    assert "Traceback" not in Path(server.log.name).read_text()
+
+
+def test_without_blanks_no_copy_is_made_ahead(own):
+    server = own(pool_blanks=0, pool_max_invocations=1)
+    version = publish(server.client(), "none-ahead", COUNTING)
+    for _ in range(3):
+        assert call(server.client(), "none-ahead", version)["kind"] == "snap-start"
+        assert ahead(server) == 0
