@@ -26,8 +26,8 @@ class Pool:
     memory_classes_mb: tuple[int, ...] = MEMORY_CLASSES_MB
     """A function's MemorySize is served by the smallest class that holds it."""
     blanks: int = 32
-    """Workers kept forked and prepared before it is known for which function; 0 for none. They are made when functions
-    are started, as many as that needs, and let go when none is."""
+    """Workers kept forked and prepared before it is known for which function, and as many copies of snapshots at the
+    most; 0 for none. They are made when functions are started, as many as that needs, and let go when none is."""
     preload_sdk: Literal["auto", "off"] = "auto"
     """auto: functions whose sources name boto3 start from a process that has imported it."""
     keep_alive: Literal["learned", "fixed"] = "learned"

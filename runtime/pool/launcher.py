@@ -98,8 +98,8 @@ class Launcher:
 
     def has_room(self, version: model.Version) -> bool:
         """Return whether there is memory for one more worker: a blank, or a copy made ahead, has it already."""
-        made = self.templates.available(version) or self.blanks.available(self.preloading.choose(version).zygote)
-        return made or self._has_memory()
+        made = self.templates.copies_ahead(version) or self.blanks.available(self.preloading.choose(version).zygote)
+        return bool(made) or self._has_memory()
 
     def started(self, version: model.Version, kind: model.StartKind, phases: model.Phases) -> None:
         """Make a template where that start says that it is worth while."""
@@ -115,7 +115,12 @@ class Launcher:
     def explain(self, version: model.Version) -> dict[str, str]:
         """Say how the next worker of a version would be started, and why so."""
         choice = self.preloading.choose(version)
-        return {"Zygote": choice.zygote, "Reason": choice.reason, "Snapshot": self.templates.explain(version.key)}
+        return {
+            "Zygote": choice.zygote,
+            "Reason": choice.reason,
+            "Snapshot": self.templates.explain(version.key),
+            "CopiesAhead": str(self.templates.copies_ahead(version)),
+        }
 
     def distrust(self, version: model.Version, reason: str) -> None:
         """Make no more copies of a version's template."""

@@ -121,10 +121,10 @@ class Templates:
             return None
         return self.ahead.take(one, listener) or self._order_copy(one, listener)
 
-    def available(self, version: model.Version) -> bool:
-        """Return whether there is a copy of the version's template that was made ahead."""
+    def copies_ahead(self, version: model.Version) -> int:
+        """Return how many copies of the version's template were made ahead and wait."""
         one = self._templates.get(version.key)
-        return one is not None and self.ahead.held(one) > 0
+        return self.ahead.held(one) if one is not None else 0
 
     def _make_ahead(self, one: template.Template, listener: process.Listener) -> copied.Copied | None:
         return self._order_copy(one, listener) if one.state is template.State.READY else None
