@@ -53,6 +53,9 @@ class Parent(Protocol):
     def listen(self) -> None:
         """Hear now what was said at its door."""
 
+    def learn(self, pid: int) -> None:
+        """Hear of a copy that served a call, by its pid, which is not sure to live."""
+
 
 class Copied(holder.Holder):
     """A copy and what is held for it; implements ``process.Process``."""
@@ -237,6 +240,11 @@ class Copied(holder.Holder):
                     raise OSError("it ended meanwhile")
                 return "a copy is not in its cgroup"
         return ""
+
+    def served(self) -> None:
+        """Show its template what it wrote to."""
+        if self._pidfd >= 0 and not _ended(self._pidfd):
+            self._parent.learn(holding.pid_of(self._pidfd))
 
     def kill(self) -> None:
         """Kill it and everything it started: the process is pid 1 of its namespace."""

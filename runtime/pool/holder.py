@@ -27,6 +27,9 @@ class Holder:
         """Hold it to its share of the CPU."""
         self._held.initialised()
 
+    def served(self) -> None:
+        """Hear that it answered its first call, which is nothing to most."""
+
     def freeze(self) -> bool:
         """Stop it and everything it started. False: call it again."""
         return self._held.freeze()

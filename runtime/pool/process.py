@@ -52,6 +52,9 @@ class Process(Protocol):
     def initialised(self) -> None:
         """Hold it to its share of the CPU, now that it serves."""
 
+    def served(self) -> None:
+        """Hear that it answered its first call."""
+
     def freeze(self) -> bool:
         """Stop it and everything it started until ``thaw``; False: not all stand still yet, call it again."""
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from runtime import model, wire
-from runtime.pool import copied, forked, gate, holding, link, packets, process
+from runtime.pool import copied, forked, gate, holding, link, packets, process, touched
 
 INIT_LIMIT_S = 900.0
 """docs.aws.amazon.com/lambda/latest/dg/snapstart.html: init before a snapshot may take up to 15 minutes."""
@@ -82,6 +82,8 @@ class Template:
         """For how many copies at a time it has memory."""
         self._seen = (0.0, 0)
         """Processor time and orders, when ``strays`` was asked last."""
+        self._learned = False
+        """Whether it was told what its copies write to, or that is not to be seen here."""
         self._words = 0
         """Packets that came through its door."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -158,6 +160,20 @@ class Template:
         self._copies.pop(number, None)
         if self._retired:
             self.retire("")
+
+    def learn(self, pid: int) -> None:
+        """Tell it, once, what a copy of it wrote to that served a call: the next ones are spared the faults."""
+        if self._learned or self.state is not State.READY:
+            return
+        try:
+            spans = touched.spans(pid)
+            if spans:
+                self._learned = True
+                self._door.send(wire.encode(wire.Touched(spans)), [])
+        except PermissionError:
+            self._learned = True
+        except (OSError, packets.QueueFull):
+            return  # it is gone: the next copy is looked at
 
     def distrust(self, reason: str) -> None:
         """Let go of it: it is not what it should be."""

@@ -442,6 +442,8 @@ class Worker:
                 call.on_answer(payload, content_type, error_type)
         finally:
             self._link.drain_log()
+            if self._served == 1:
+                self._process.served()
             outcome = self._conclude(status, payload, content_type, error_type, ended=ended)
             if self._move(slot.Event.FINISH) is slot.State.STOPPING:
                 self._end_process()

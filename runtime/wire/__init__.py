@@ -16,6 +16,7 @@ another length, so many bytes of msgpack with the message less its last field, a
                            Chunk* End             a streamed response
                            Snapped                a template forks copies from now on, or why it cannot
     supervisor -> zygote   Spawn   also to a template, which then answers as a zygote does
+    supervisor -> template Touched once: what its copies are going to write to
     zygote -> supervisor   ZygoteReady | ZygoteFailed     once
                            Spawned | SpawnFailed   for each Spawn; after Spawned, one Exited
 """
@@ -40,6 +41,7 @@ from runtime.wire.frames import (
 from runtime.wire.messages import (
     SUPERVISOR_MESSAGES,
     TEMPLATE_MESSAGES,
+    TEMPLATE_ORDERS,
     WORKER_MESSAGES,
     ZYGOTE_MESSAGES,
     ZYGOTE_ORDERS,
@@ -64,6 +66,7 @@ from runtime.wire.messages import (
     Spawn,
     Spawned,
     SpawnFailed,
+    Touched,
     ZygoteFailed,
     ZygoteReady,
 )
@@ -76,6 +79,7 @@ __all__ = [
     "PAYLOAD_LIMIT",
     "SUPERVISOR_MESSAGES",
     "TEMPLATE_MESSAGES",
+    "TEMPLATE_ORDERS",
     "WORKER_MESSAGES",
     "ZYGOTE_MESSAGES",
     "ZYGOTE_ORDERS",
@@ -102,6 +106,7 @@ __all__ = [
     "Spawn",
     "SpawnFailed",
     "Spawned",
+    "Touched",
     "WireError",
     "ZygoteFailed",
     "ZygoteReady",

@@ -197,6 +197,15 @@ class ZygoteFailed:
 
 
 @dataclasses.dataclass(slots=True)
+class Touched:
+    """Supervisor -> template: which pages a copy wrote to, and the copies to come will."""
+
+    TAG: ClassVar[int] = 70
+    spans: bytes
+    """First address and length of each, in bytes: pairs of 64-bit numbers."""
+
+
+@dataclasses.dataclass(slots=True)
 class Spawned:
     """Zygote -> supervisor, with the worker's pidfd as ancillary data."""
 
@@ -227,11 +236,12 @@ class Exited:
 FromSupervisor: TypeAlias = Seal | Assign | Snap | Invoke
 FromWorker: TypeAlias = Confined | Refused | Ready | Snapped | InitError | Response | HandlerError | Chunk | End
 FromZygote: TypeAlias = ZygoteReady | ZygoteFailed | Spawned | SpawnFailed | Exited
-Message: TypeAlias = FromSupervisor | FromWorker | FromZygote | Spawn
+Message: TypeAlias = FromSupervisor | FromWorker | FromZygote | Spawn | Touched
 
 SUPERVISOR_MESSAGES: dict[int, type] = {kind.TAG: kind for kind in get_args(FromSupervisor)}
 WORKER_MESSAGES: dict[int, type] = {kind.TAG: kind for kind in get_args(FromWorker)}
 ZYGOTE_ORDERS: dict[int, type] = {Spawn.TAG: Spawn}
+TEMPLATE_ORDERS: dict[int, type] = {Spawn.TAG: Spawn, Touched.TAG: Touched}
 TEMPLATE_MESSAGES: dict[int, type] = {kind.TAG: kind for kind in (Spawned, SpawnFailed, Exited)}
 ZYGOTE_MESSAGES: dict[int, type] = {kind.TAG: kind for kind in get_args(FromZygote)}
 """By their tags, what each side may say."""

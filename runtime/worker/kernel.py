@@ -56,6 +56,7 @@ _MOVE_MOUNT_F_EMPTY_PATH = 0x4
 _FSCONFIG_SET_FLAG = 0
 _FSCONFIG_SET_STRING = 1
 _FSCONFIG_CMD_CREATE = 6
+_MADV_POPULATE_WRITE = 23
 _MADV_COLLAPSE = 25
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -226,6 +227,15 @@ def collapse() -> None:
         if first < end:
             # What cannot be gathered stays as it is.
             _libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(end - first), _MADV_COLLAPSE)
+
+
+def populate(spans: bytes) -> None:
+    """Make pages this process's own that it is going to write to: pairs of first address and length, in bytes.
+
+    What is not there, or cannot be had (before Linux 5.14), is left out.
+    """
+    for first, length in struct.iter_unpack("=QQ", spans):
+        _libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(length), _MADV_POPULATE_WRITE)
 
 
 def _path(path: str) -> bytes:

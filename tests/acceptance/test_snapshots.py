@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -480,3 +481,29 @@ def test_without_blanks_no_copy_is_made_ahead(own):
     for _ in range(3):
         assert call(server.client(), "none-ahead", version)["kind"] == "snap-start"
         assert ahead(server) == 0
+
+
+WRITING = """
+import mmap, resource
+large = bytearray(1000 * mmap.PAGESIZE)
+large[:] = b"x" * len(large)
+def handler(event, context):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for place in range(0, len(large), mmap.PAGESIZE):
+        large[place] = 1
+    return {"faults": resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before}
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="which pages a copy wrote to is for root to see")
+def test_a_copy_made_ahead_has_what_others_wrote_to(own):
+    server = own(pool_max_invocations=1)
+    client = server.client()
+    version = publish(client, "writing", WRITING)
+    assert call(client, "writing", version)["faults"] > 900, "each page is shared until it is written to"
+
+    def spared():
+        until(lambda: ahead(server) == 1)
+        return call(client, "writing", version)["faults"] < 100
+
+    until(spared)

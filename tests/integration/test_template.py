@@ -1,7 +1,9 @@
 """Templates and their copies, as a function sees them from inside."""
 
+import asyncio
 import os
 import signal
+import struct
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import sandbox_rig
 import template_rig
 
 from runtime import wire
+from runtime.pool import touched
 
 
 @pytest_asyncio.fixture(scope="module", params=sandbox_rig.STRONG, loop_scope="module")
@@ -97,6 +100,37 @@ async def test_randomness_differs_between_copies(rig):
         drawn = [await copy.run(source) for copy in copies]
         for values in zip(*drawn, strict=True):
             assert len(set(values)) == len(copies), values
+
+
+LARGE = """
+import ctypes, mmap
+large = mmap.mmap(-1, 512 * mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+large[:] = b"x" * len(large)
+first = ctypes.addressof(ctypes.c_char.from_buffer(large))
+"""
+
+
+async def test_a_copy_that_waits_makes_its_own_what_others_wrote_to(rig):
+    async with template_rig.snapped(rig, {"INIT": LARGE}) as template:
+        first = await (await template.copy()).run("result = probe.first")
+        wrong = [(1 << 46, 4096), (1 << 63, 4096), (first + 1, 4096)]
+        spans = b"".join(struct.pack("=QQ", *span) for span in [*wrong, (first, 300 * 4096)])
+        template.door.send(wire.encode(wire.Touched(spans)))
+        copy = template.order_copy()
+        _, copy.pid = await template.hear()
+        assert type(await copy.receive()) is wire.Confined
+
+        def own():
+            found = struct.iter_unpack("=QQ", touched.spans(copy.pid))
+            return sum(length for address, length in found if first <= address < first + 512 * 4096)
+
+        async with asyncio.timeout(sandbox_rig.DEADLINE):
+            while own() < 300 * 4096:
+                await asyncio.sleep(0)
+        assert own() == 300 * 4096
+        copy.send(wire.Assign("", {"WHO": "copy"}, "", "", "", 128, "g", "s"))
+        assert type(await copy.receive()) is wire.Ready
+        assert await copy.run("result = probe.large[:2] == b'xx'") is True
 
 
 async def test_a_copy_leaves_by_its_own_door(rig):

@@ -58,6 +58,9 @@ class Actor:
     def confined(self):
         """Have nobody who waits for that."""
 
+    def served(self):
+        """Have nobody who learns from that."""
+
     def initialised(self):
         """Have no share to be held to."""
 

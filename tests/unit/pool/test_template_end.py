@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 
 import pytest
 import scripted
@@ -128,3 +129,44 @@ async def test_who_is_born_of_it_hears_at_once_that_it_ends_and_who_is_not_when_
     made._copies.clear()
     for fd in (*copies[0].fds, *copies[1].fds):
         os.close(fd)
+
+
+def told(one):
+    """Return what its process was told at its door."""
+    door = socket.socket(fileno=os.dup(one._process.door_fd))
+    with door:
+        door.setblocking(False)
+        found = []
+        while True:
+            try:
+                found.append(wire.parse_packet(door.recv(wire.PACKET_LIMIT), wire.TEMPLATE_ORDERS))
+            except BlockingIOError:
+                return found
+
+
+async def test_it_is_told_once_what_a_copy_wrote_to_and_not_before_it_forks_any(made, monkeypatch):
+    found = {7: b"", 8: b"spans", 9: b"others"}
+    monkeypatch.setattr(template.touched, "spans", found.__getitem__)
+    made.learn(8)
+    made._process.say(wire.Snapped("", 0))
+    await scripted.until(lambda: made.state is template.State.READY)
+    assert told(made) == []
+    for pid in (7, 8, 9):  # the first is gone
+        made.learn(pid)
+    assert told(made) == [wire.Touched(b"spans")]
+
+
+@pytest.mark.parametrize(("error", "looks"), [(PermissionError, 1), (ProcessLookupError, 2)])
+async def test_where_it_is_not_to_be_seen_what_copies_write_to_nobody_looks_again(made, monkeypatch, error, looks):
+    looked = []
+
+    def spans(pid):
+        looked.append(pid)
+        raise error
+
+    monkeypatch.setattr(template.touched, "spans", spans)
+    made._process.say(wire.Snapped("", 0))
+    await scripted.until(lambda: made.state is template.State.READY)
+    made.learn(7)
+    made.learn(8)
+    assert (len(looked), told(made)) == (looks, [])

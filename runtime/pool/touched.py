@@ -1,0 +1,37 @@
+"""Which pages a copy of a template wrote to: they are its own now, and the next copy is going to write to them, too.
+
+Each such page is a fault, of 3 to 4 microseconds; told which, a copy makes them its own while nobody waits for it.
+"""
+
+import os
+import re
+import struct
+from pathlib import Path
+
+MOST_PAGES = 2048
+"""That a copy is told of: another one's call had need of them, its own may not. Measured: 1,169 with pandas."""
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_ENTRY = 8
+"""Bytes of /proc/pid/pagemap for each page (Documentation/admin-guide/mm/pagemap.rst)."""
+_OWN = re.compile(rb"[\x81\x83\x85\x87]+")
+"""Of the highest bytes of entries: pages that are in memory (bit 63), of no file (61), and nobody else's (56)."""
+_WRITABLE = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) rw-p ", re.MULTILINE)
+
+
+def spans(pid: int) -> bytes:
+    """Return first address and length of each run of pages that are a process's own, two 64-bit numbers each.
+
+    Raises OSError where that is not to be seen: PermissionError, or another for a process that is gone.
+    """
+    maps = Path(f"/proc/{pid}/maps").read_text()
+    left, found = MOST_PAGES, []
+    with Path(f"/proc/{pid}/pagemap").open("rb", buffering=0) as file:
+        for first, end in ((int(match[1], 16), int(match[2], 16)) for match in _WRITABLE.finditer(maps)):
+            entries = os.pread(file.fileno(), (end - first) // _PAGE * _ENTRY, first // _PAGE * _ENTRY)
+            for run in _OWN.finditer(entries[_ENTRY - 1 :: _ENTRY]):
+                count = min(run.end() - run.start(), left)
+                left -= count
+                if count:
+                    found.append(struct.pack("=QQ", first + run.start() * _PAGE, count * _PAGE))
+    return b"".join(found)

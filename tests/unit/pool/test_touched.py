@@ -1,0 +1,67 @@
+"""Which pages a process wrote to since it was forked."""
+
+import mmap
+import os
+import struct
+import subprocess
+import sys
+
+import pytest
+
+from runtime.pool import touched
+
+FORKING = """
+import ctypes, mmap, os, sys
+memory = mmap.mmap(-1, 64 * mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+memory[:] = b"x" * len(memory)
+first = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+child = os.fork()
+if child == 0:
+    for page in (3, 10, 11, 12):
+        memory[page * mmap.PAGESIZE] = 1
+    print(os.getpid(), first, flush=True)
+    os.read(0, 1)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+PAGE = mmap.PAGESIZE
+
+
+@pytest.fixture
+def forked():
+    """Yield the pid of a process that wrote to some pages of those that it shares, and where these are."""
+    script = [sys.executable, "-c", FORKING]
+    with subprocess.Popen(script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        yield map(int, parent.stdout.readline().split())
+        parent.stdin.close()
+
+
+def pages(found, first):
+    spans = list(struct.iter_unpack("=QQ", found))
+    assert all(address % PAGE == 0 == length % PAGE for address, length in spans)
+    return [
+        (address - first) // PAGE + number
+        for address, length in spans
+        for number in range(length // PAGE)
+        if first <= address < first + 64 * PAGE
+    ]
+
+
+def test_those_that_it_wrote_to_are_its_own_and_no_others(forked):
+    pid, first = forked
+    assert pages(touched.spans(pid), first) == [3, 10, 11, 12]
+
+
+def test_there_are_never_more_than_the_most(forked, monkeypatch):
+    monkeypatch.setattr(touched, "MOST_PAGES", 2)
+    pid, _ = forked
+    assert sum(length for _, length in struct.iter_unpack("=QQ", touched.spans(pid))) == 2 * PAGE
+
+
+def test_one_that_ended_shows_none():
+    with subprocess.Popen(["true"]) as child:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(OSError, match="No such process"):
+            touched.spans(child.pid)
+    with pytest.raises(OSError, match="No such"):
+        touched.spans(child.pid)
