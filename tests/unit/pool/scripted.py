@@ -42,6 +42,8 @@ class Actor:
         self.oom = False
         self.peak = 30 * 1024 * 1024
         self.heard = []
+        self.firsts = []
+        """Whether it was killed when it was heard that it served its first call."""
 
     # the process port
 
@@ -59,7 +61,7 @@ class Actor:
         """Have nobody who waits for that."""
 
     def served(self):
-        """Have nobody who learns from that."""
+        self.firsts.append(self.killed)
 
     def initialised(self):
         """Have no share to be held to."""

@@ -218,6 +218,49 @@ async def test_one_hears_that_its_template_is_to_end(stage, child):
     await exited(stage)
 
 
+@pytest.mark.asyncio
+async def test_one_that_was_made_ahead_tells_the_rest_to_whoever_takes_it(stage, child):
+    await stage.turn()
+    taker = Listener()
+    stage.copy.spawned(child.pid)
+    assert stage.copy.adopt(taker)
+    before, stage.listener = stage.listener, taker
+    end(child)
+    await exited(stage)
+    assert not before.heard
+
+
+@pytest.mark.asyncio
+async def test_one_that_is_not_born_yet_can_be_taken(stage):
+    await stage.turn()
+    taker = Listener()
+    assert stage.copy.adopt(taker)
+    stage.copy.failed("clone: no memory")
+    assert (taker.heard, stage.listener.heard) == (["clone: no memory"], [])
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("how", ["killed", "orphaned", "exits", "zombie"])
+async def test_one_that_ends_or_is_to_end_is_not_taken(stage, child, how):
+    await stage.turn()
+    stage.copy.spawned(child.pid)
+    match how:
+        case "killed":
+            stage.copy.kill()
+        case "orphaned":
+            stage.copy.orphaned()
+        case "exits":
+            stage.copy.exited(EXIT_65)
+        case "zombie":
+            end(child)
+    taker = Listener()
+    assert not stage.copy.adopt(taker)
+    child.kill()
+    stage.listener.heard.clear()
+    await exited(stage)
+    assert not taker.heard
+
+
 LEADER = """
 import ctypes, threading, time
 threading.Thread(target=time.sleep, args=(60,)).start()

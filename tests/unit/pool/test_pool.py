@@ -31,6 +31,19 @@ async def test_a_call_starts_a_worker_and_the_next_one_finds_it_warm(stage):
     assert len(stage.actors) == 1
 
 
+@pytest.mark.parametrize("most", [0, 1])
+async def test_that_a_worker_served_is_said_after_its_first_call_and_while_it_lives(most):
+    stage = scripted.Stage(max_invocations=most)
+    for number in range(2):
+        call = stage.submit()
+        if number < len(stage.actors) and not stage.actors[number].heard:
+            await stage.ready(stage.actors[number])
+        await stage.answer(stage.actors[-1])
+        await call
+    assert [actor.firsts for actor in stage.actors] == [[False]] * (1 + most)
+    await stage.close()
+
+
 async def test_a_burst_starts_one_worker_a_call(stage):
     calls = [stage.submit() for _ in range(9)]
     assert (
