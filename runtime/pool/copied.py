@@ -9,7 +9,6 @@ import asyncio
 import os
 import select
 import signal
-from pathlib import Path
 from typing import Protocol
 
 from runtime import errors, model, wire
@@ -295,7 +294,7 @@ def _ended(pidfd: int) -> bool:
 
 def _exits(pid: int) -> bool:
     """Return whether the first thread of a process exits, which none can take back: proc_pid_stat(5), flags."""
-    flags = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[6]
+    flags = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[6]
     return bool(int(flags) & _PF_EXITING)
 
 
@@ -313,7 +312,7 @@ def _family(pid: int) -> list[int]:
     family = [pid]
     for one in family:
         try:
-            family += map(int, Path(f"/proc/{one}/task/{one}/children").read_text().split())
+            family += map(int, _read(f"/proc/{one}/task/{one}/children").split())
         except FileNotFoundError:
             continue  # gone, or a kernel without CONFIG_PROC_CHILDREN
         if len(family) > _FAMILY:
@@ -338,5 +337,10 @@ def filters_of(pid: int) -> int:
 
 
 def _status(pid: int) -> dict[str, str]:
-    lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+    lines = _read(f"/proc/{pid}/status").decode(errors="replace").splitlines()
     return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a third of what a Path costs, ten times a start
+        return file.read()

@@ -314,5 +314,5 @@ class Holding:
 
 def pid_of(pidfd: int) -> int:
     """Return the pid that a process has in our namespace (proc_pid_fdinfo(5))."""
-    lines = Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pid:"))
+    with open(f"/proc/self/fdinfo/{pidfd}", "rb", buffering=0) as file:  # noqa: PTH123 - a third of what a Path costs
+        return next(int(line.split()[1]) for line in file.read().splitlines() if line.startswith(b"Pid:"))
