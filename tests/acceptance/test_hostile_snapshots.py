@@ -164,7 +164,7 @@ RUNS_AHEAD = """
 import select
 if own:
     def renew():
-        while not select.select([3], [], [], 0)[0]:
+        while os.getpid() == 1 and not select.select([3], [], [], 0)[0]:
             pass
     own["renewal"].renew = renew
 """
@@ -174,10 +174,29 @@ def test_a_template_whose_copy_runs_while_it_waits_is_let_go(server, client):
     if cgroup_kind(server) == "none":
         pytest.skip("nothing counts its processor time")
     version = publish(client, "runs-ahead", RUNS_AHEAD)
-    assert call(client, "runs-ahead", version) == 1
+    until(lambda: call(client, "runs-ahead", version) and restored(server, "runs-ahead"))
     until(lambda: re.search(f"runs-ahead:{version} .*a copy of it runs although nothing is asked of it", said(server)))
     assert call(client, "runs-ahead", version) == 1
     assert call(client, "bystander") == "served"
+
+
+NOT_SEALED_AHEAD = """
+import select
+if own:
+    confine = own["sandbox"].attempt
+    def attempt(steps, job):
+        if "request" in job.fds and not select.select([job.fds["request"]], [], [], 0)[0]:
+            steps = tuple(step for step in steps if step[0] != "seccomp")
+        confine(steps, job)
+    own["sandbox"].attempt = attempt
+"""
+
+
+def test_a_copy_that_is_not_sealed_while_it_waits_is_noticed_before_anybody_takes_it(server, client):
+    version = publish(client, "waits-unsealed", NOT_SEALED_AHEAD)
+    until(lambda: call(client, "waits-unsealed", version) and restored(server, "waits-unsealed"))
+    until(lambda: re.search(f"waits-unsealed:{version} .*did not seal itself", said(server)))
+    assert call(client, "waits-unsealed", version) == 1
 
 
 def test_one_that_does_not_cheat_is_copied(server, client):
