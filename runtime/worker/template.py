@@ -25,7 +25,7 @@ _BEFORE_SNAPSHOT_STATUS, _AFTER_RESTORE_STATUS = 64, 65
 _HOOKS = "snapshot_restore_py"
 
 
-def serve(job: Job, request_fd: int, response_fd: int) -> NoReturn:
+def serve(job: Job, request_fd: int, response_fd: int, _await_folders: None = None) -> NoReturn:
     """Be the template of the function that the first message names; return in no process."""
     _leave_the_first_pid()
     bootstrap.live(lambda: _run(job, channel.Channel(request_fd, response_fd)))
