@@ -7,6 +7,7 @@ request pipe is all the channel that it needs.
 """
 
 import asyncio
+import contextlib
 import os
 import select
 import signal
@@ -145,7 +146,8 @@ class Forked(holder.Holder):
         held, version = self._held, self._version
         request_fd, response_fd, log_fd = self._child_fds
         if version is None and not held.rlimits and self._forks.mounter(self.runtime) is not None:
-            self._gate = mounting.Gate()
+            with contextlib.suppress(OSError):  # out of descriptors: then it is sealed later, if it can be made at all
+                self._gate = mounting.Gate()
         return spawner.Order(
             slot=self.number,
             uid=held.uid,

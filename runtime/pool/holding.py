@@ -127,11 +127,14 @@ class Holding:
         """Take a version's uid, or one of its own, and a cgroup. Raises WorkerLost or OSError."""
         version = self._version
         if version is not None:
-            self._take_uid(version.function_name)
+            self.uid = self._owner.sources.ids.take(version.function_name)
+            self.owner_of_uid = version.function_name
             self._share_cpu(version)
         else:
             # No function has such a name. The uid stays its own: so a blank can have it before its function is known.
-            self._take_uid(f"a blank: {next(_numbers)}")
+            owner = f"a blank: {next(_numbers)}"
+            self.uid = self._owner.sources.ids.take_ahead(owner)
+            self.owner_of_uid = owner
             self._cpu_share = self._starting_share()
         self._group = self._owner.acquire(self._limits())
         if version is not None:
@@ -168,10 +171,6 @@ class Holding:
 
     def _limit(self) -> None:
         self.group.limit(self._limits())
-
-    def _take_uid(self, owner: str) -> None:
-        self.uid = self._owner.sources.ids.take(owner)
-        self.owner_of_uid = owner
 
     def _share_cpu(self, version: model.Version) -> None:
         """Take the share of the CPU that a version's workers have until they have started."""

@@ -15,6 +15,8 @@ class Uids:
 
     def __init__(self, base: int, count: int) -> None:
         self._free = deque(range(base, base + count))
+        self._least = count // 2
+        """How many are kept for functions."""
         self._held: dict[str, tuple[int, int]] = {}
 
     def take(self, owner: str) -> int:
@@ -26,6 +28,12 @@ class Uids:
             uid = self._free.popleft()
         self._held[owner] = (uid, workers + 1)
         return uid
+
+    def take_ahead(self, owner: str) -> int:
+        """Return a uid for a blank, which is nobody else's; raise WorkerLost where functions may need what is left."""
+        if len(self._free) <= self._least:
+            raise errors.WorkerLost("half of the range of uids is in use, the others are not for blanks")
+        return self.take(owner)
 
     def give_back(self, owner: str) -> None:
         """Note that one of its workers is gone with all its files."""

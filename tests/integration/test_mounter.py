@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 from pathlib import Path
 
 import psutil
@@ -94,6 +95,24 @@ async def test_a_worker_that_was_assigned_is_never_entered_again(rig):
     # Orders are served in turn, so when the next one is, this one was, too.
     assert type(await adopted(rig, blank(rig), {"code": str(rig.code)})) is wire.Ready
     assert await worker.run(TASK_MOUNTS) == before
+
+
+@pytest.mark.skipif(not sandbox_rig.ROOT, reason="needs root")
+async def test_what_a_worker_could_pass_through_a_gate_would_be_entered(rig):
+    """The control of the tests around it: nothing but the gate, which a worker has no more, keeps the mounter out."""
+    worker = blank(rig)
+    assert type(await adopted(rig, worker, {"code": str(rig.code)})) is wire.Ready
+    namespace = os.open(f"/proc/{sandbox_rig.pid_of(await worker.listener.pidfd)}/ns/mnt", os.O_RDONLY)
+    gate = mounting.Gate()
+    with socket.socket(fileno=os.dup(gate.theirs_fd)) as as_a_blank:
+        socket.send_fds(as_a_blank, [wire.NAMESPACE], [namespace])
+        rig.spawner.mounter.mount({"code": folder(rig, "other")}, gate)
+        await sandbox_rig.readable(as_a_blank)
+        assert as_a_blank.recv(wire.GATE_LIMIT) == wire.PLACED
+    assert len(await worker.run(TASK_MOUNTS)) == 2
+    os.close(namespace)
+    rig.spawner.mounter.forget(gate)
+    gate.close()
 
 
 async def test_a_blank_that_was_entered_but_has_not_gone_on_is_not_entered_again(rig):

@@ -65,6 +65,8 @@ class Ids:
         self.taken.append(name)
         return self.numbers.setdefault(name, len(self.numbers) + 1)
 
+    take_ahead = take
+
     def give_back(self, name):
         self.taken.remove(name)
 
