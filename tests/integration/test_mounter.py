@@ -155,6 +155,7 @@ async def test_it_is_confined(rig):
     assert type(await adopted(rig, blank(rig), {"code": str(rig.code)})) is wire.Ready  # it serves, so it is
     pid = mounter_pid(rig)
     assert psutil.Process(pid).name() == "mounter"
+    assert psutil.Process(pid).nice() == (-10 if rig.mode == "root" else 0)
     kept = status_of(pid)
     assert (kept["Seccomp"], kept["NoNewPrivs"], kept["CapInh"], kept["CapBnd"]) == ("2", "1", *["0" * 16] * 2)
     most = 1 << 1 | 1 << 2 | 1 << 18 | 1 << 21
