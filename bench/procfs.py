@@ -153,7 +153,7 @@ def family(supervisor: int) -> Family:
     """Tell a server's processes apart.
 
     A zygote is a child of the supervisor that was started as one or, where it has a pid namespace, that child's child;
-    workers are below it.
+    workers are below it. Its mounter, which shares that namespace with it, counts as a part of it.
     """
     return _family(supervisor, children())
 
@@ -167,7 +167,8 @@ def _family(supervisor: int, of: dict[int, list[int]]) -> Family:
         for child in of.get(launcher, ()):
             if namespace_depth(child) == own_depth + 1:
                 zygotes.append(child)
-                tops += of.get(child, ())
+                for one in of.get(child, ()):
+                    (zygotes if namespace_depth(one) == own_depth + 1 else tops).append(one)
             else:
                 tops.append(child)
     helpers = below([pid for pid in of.get(supervisor, ()) if pid not in launchers], of)

@@ -21,7 +21,7 @@ import simplejson
 
 import runtime
 from runtime import wire
-from runtime.pool import spawner
+from runtime.pool import mounting, spawner
 
 ROOT = os.geteuid() == 0
 ORDINARY = 54321
@@ -109,6 +109,8 @@ class Worker:
         self.decoder = wire.Decoder(wire.WORKER_MESSAGES)
         self.messages = []
         self.requests = self.responses = self.log = -1
+        self.gate = None
+        """Of one that is sealed ahead: what the supervisor holds until it serves."""
 
     async def receive(self):
         """Return the worker's next message, or None at the end of its pipe."""
@@ -168,6 +170,8 @@ class Worker:
     def close(self):
         for fd in (self.requests, self.responses, self.log):
             os.close(fd)
+        if self.gate is not None:
+            self.gate.close()
 
 
 async def readable(fd):
@@ -214,6 +218,8 @@ class Rig:
     sdk: str | None = None
     library: str = ""
     preload: tuple[str, ...] = ()
+    ahead: bool = False
+    """Whether workers are blanks that are sealed before they get their function's folders."""
 
     def __post_init__(self):
         self.code = self.folder / "code"
@@ -275,14 +281,22 @@ class Rig:
             "tmp": str(self.tmp),
             "limits": {**LIMITS, "NPROC": LIMITS["NPROC"] + (tasks() if shared else 0)},
         }
+        wanted = {**defaults, **changes}
+        folders = {name: wanted[name] for name in ("code", "layers") if wanted.get(name) is not None}
+        if self.ahead and "code" in folders and wanted.get("door_fd") is None:
+            worker.gate = mounting.Gate()
+            wanted |= {"code": None, "layers": None, "gate_fd": worker.gate.theirs_fd}
         order = spawner.Order(
             request_fd=request,
             response_fd=response,
             log_fd=log,
-            **{**defaults, **changes, "skip": {**skip, **changes.get("skip", {})}},
+            **{**wanted, "skip": {**skip, **changes.get("skip", {})}},
         )
         try:
             self.spawner.spawn(order, worker.listener)
+            if worker.gate is not None:
+                worker.gate.passed()
+                self.spawner.mounter.mount(folders, worker.gate)
         finally:
             for fd in (request, response, log):
                 os.close(fd)

@@ -79,8 +79,8 @@ class Sandbox:
     """weight: full speed on an idle machine, memory/1769 of a core in proportion under contention; quota: a
     hard cap of that share, as on Lambda."""
     uid_base: int = 1_900_000_000
-    """First uid of the range from which, as root, every function gets its own. The default lies outside the
-    ranges that systemd, containers and /etc/subuid hand out (systemd.io/UIDS-GIDS)."""
+    """First uid of the range from which, as root, every function gets its own, and every worker that was a blank.
+    The default lies outside the ranges that systemd, containers and /etc/subuid hand out (systemd.io/UIDS-GIDS)."""
     uid_count: int = 65_536
 
 

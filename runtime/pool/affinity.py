@@ -13,6 +13,7 @@ live calls ``release`` before (sched_setaffinity(2)).
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -33,6 +34,8 @@ MOST = 4
 """Workers that are bound at a time: to release them is work for the loop,"""
 FEW = 8
 """and to release their threads: with more of them a worker is not bound."""
+
+_getcpu = ctypes.CDLL(None).sched_getcpu
 
 _ALLOWED = frozenset(os.sched_getaffinity(0))
 """The processors we were given at start, by taskset(1) or a container."""
@@ -159,6 +162,19 @@ def bind(pid: int, processors: Iterable[int]) -> bool:
     except FileNotFoundError:
         return True
     return True
+
+
+def keep_off(pid: int, before: int = -1) -> int:
+    """Let a process that is about to be woken run on any processor but the one we run on, if there is another.
+
+    The kernel may wake it here, where it would hold up who has more to do than to wait for it. Returns our processor;
+    where that is the one that it was kept off ``before``, there is nothing to do.
+    """
+    here: int = _getcpu()
+    if here != before and _ALLOWED - {here}:
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(pid, _ALLOWED - {here})
+    return here
 
 
 def _threads() -> frozenset[str]:

@@ -142,6 +142,16 @@ class Blanks:
             counts[name] = counts.get(name, 0) + len(stock.ready)
         return counts
 
+    def let_go(self, zygote: str) -> None:
+        """Let a zygote's blanks go that are sealed: its mounter is gone, so that they can be nobody's."""
+        for kind, stock in self._stocks.items():
+            if kind.zygote == zygote:
+                for blank in [one for one in stock.ready if one.is_sealed]:
+                    stock.ready.remove(blank)
+                    self._count -= 1
+                    blank.kill()
+        self._refill_soon()
+
     def drop(self) -> bool:
         """Let every blank go, for the memory; return whether there was one."""
         had = self._count > 0

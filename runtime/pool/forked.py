@@ -1,16 +1,20 @@
 """One process that a zygote forks: made for a version, or as a blank that is given one later.
 
-A blank has its namespaces, its cgroup and its /tmp, and waits; adopting it sends it what a function's worker needs
-beyond that. It takes no descriptors then, so its request pipe is all the channel that it needs.
+A blank has its namespaces, its cgroup and its /tmp, and waits. Where there is a mounter it is sealed, too, and all that
+it lacks are the function's folders, which are placed in it when it is adopted. Elsewhere, and where its limits depend
+on the function, adopting it sends it what a function's worker needs beyond that; it takes no descriptors then, so its
+request pipe is all the channel that it needs.
 """
 
 import asyncio
+import contextlib
 import os
+import select
 import signal
 from collections.abc import Callable, Mapping
 
 from runtime import errors, model, wire
-from runtime.pool import holder, holding, link, process, spawner, zygotes
+from runtime.pool import holder, holding, link, mounting, process, spawner, zygotes
 
 _RLIMITS = {"NOFILE": 1024, "RTPRIO": 0, "NICE": 0, "MSGQUEUE": 819_200, "SIGPENDING": 4096}
 """docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: file descriptors. The others are what an account
@@ -26,7 +30,9 @@ class Forked(holder.Holder):
         "_child_fds",
         "_door_fd",
         "_forks",
+        "_gate",
         "_listener",
+        "_mounter",
         "_skip",
         "_version",
         "born",
@@ -62,6 +68,10 @@ class Forked(holder.Holder):
         self._version = version
         self._skip = skip
         self._door_fd = door_fd
+        self._gate: mounting.Gate | None = None
+        """Of a blank that is sealed before it is adopted, until it is known that it got its folders."""
+        self._mounter: mounting.Mounter | None = None
+        """Who was told to give it these."""
         self.number = number
         self.kind = model.StartKind.BLANK if version is None else model.StartKind.PLAIN
         self.born: float | None = None
@@ -101,12 +111,33 @@ class Forked(holder.Holder):
         """
         if not self._held.acquired:
             raise BrokenPipeError
-        self._held.adopt(version)
-        # The pipe is empty, so it takes the message whole.
-        seal = wire.Seal(self._held.uid, self._held.uid, self._folders(version), self._limits())
-        os.write(self.fds[0], wire.encode(seal))
+        if self._gate is None:
+            self._held.adopt(version)
+            # The pipe is empty, so it takes the message whole.
+            seal = wire.Seal(self._held.uid, self._held.uid, self._folders(version), self._limits())
+            os.write(self.fds[0], wire.encode(seal))
+        else:
+            self._open(self._gate, version)
+            self._held.adopt(version)  # meanwhile
         self._version = version
         self._listener = listener
+
+    def _open(self, gate: mounting.Gate, version: model.Version) -> None:
+        """Have a version's folders placed in a sealed blank; raise BrokenPipeError where it is gone."""
+        poll = select.poll()
+        poll.register(self.fds[0], 0)
+        mounter = self._forks.mounter(self.runtime)
+        if poll.poll(0) or mounter is None or self._mounter is not None:
+            raise BrokenPipeError
+        mounter.mount(self._folders(version), gate)
+        self._mounter = mounter
+
+    def _close_gate(self) -> None:
+        if self._gate is not None:
+            if self._mounter is not None:
+                self._mounter.forget(self._gate)
+            self._gate.close()
+            self._gate = None
 
     # zygotes.Ordered
 
@@ -114,6 +145,9 @@ class Forked(holder.Holder):
         """Return what the zygote is to do."""
         held, version = self._held, self._version
         request_fd, response_fd, log_fd = self._child_fds
+        if version is None and not held.rlimits and self._forks.mounter(self.runtime) is not None:
+            with contextlib.suppress(OSError):  # out of descriptors: then it is sealed later, if it can be made at all
+                self._gate = mounting.Gate()
         return spawner.Order(
             slot=self.number,
             uid=held.uid,
@@ -126,6 +160,7 @@ class Forked(holder.Holder):
             layers=version.layer_path if version is not None and self.kind is model.StartKind.PLAIN else None,
             tmp=held.folder,
             tmp_fd=held.image.fd if held.image is not None else None,
+            gate_fd=self._gate.theirs_fd if self._gate is not None else None,
             door_fd=self._door_fd,
             netns_fd=held.netns_fd,
             cgroup_folder_fd=held.group.clone_fd,
@@ -148,6 +183,8 @@ class Forked(holder.Holder):
                 os.close(fd)
         self._child_fds = (-1, -1, -1)
         self._door_fd = None
+        if self._gate is not None:
+            self._gate.passed()
         self._held.settle()
 
     def on_spawned(self, pidfd: int) -> None:
@@ -158,7 +195,13 @@ class Forked(holder.Holder):
 
     def on_exit(self, status: int) -> None:
         """Pass its end on."""
-        self._listener.process_exited(status)
+        refusal = ""
+        if self._mounter is not None and self._gate is not None and os.WIFEXITED(status):
+            refusal = self._gate.refusal()
+        if refusal:
+            self._listener.process_failed("mounts", refusal)
+        else:
+            self._listener.process_exited(status)
         self.confined()
 
     def on_failed(self, step: str, errno: int, reason: str) -> None:
@@ -189,6 +232,21 @@ class Forked(holder.Holder):
         self.doomed = True
         self._forks.kill(self.runtime, self.number)
         self._held.kill()
+
+    def initialised(self) -> None:
+        """Hold it to its share of the CPU."""
+        super().initialised()
+        self._close_gate()
+
+    def release(self) -> None:
+        """Give back what it held."""
+        self._close_gate()
+        super().release()
+
+    @property
+    def is_sealed(self) -> bool:
+        """Return whether it is a blank that lacks nothing but a function's folders, or soon will be."""
+        return self._gate is not None
 
     @property
     def pid(self) -> int:

@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import itertools
 import os
 import socket
 import tempfile
@@ -28,6 +29,7 @@ seven times less, waiting for 10 ms at each of its calls.
 """
 
 _MB = 1024 * 1024
+_numbers = itertools.count(1)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +71,7 @@ class Holding:
 
     __slots__ = (
         *("_copies_bytes", "_cpu_share", "_door", "_group", "_making", "_memory_mb", "_owner", "_pid", "_pidfd"),
-        *("_shared_bytes", "_tmpfs_mb", "_version", "folder", "function_name", "image", "netns_fd", "on_misuse"),
+        *("_shared_bytes", "_tmpfs_mb", "_version", "folder", "owner_of_uid", "image", "netns_fd", "on_misuse"),
         *("shared", "tmp_mb", "uid"),
     )
 
@@ -102,8 +104,8 @@ class Holding:
         """Of a copy of a template, whose code has its descriptors: called, from a thread, where it keeps them."""
         self.tmp_mb = tmp_mb
         self.uid = 0
-        self.function_name: str | None = None
-        """Whose uid it is; None: nobody's yet."""
+        self.owner_of_uid: str | None = None
+        """Whose uid it is: a function's, or this blank's; None: it has none yet."""
         self._group: cgroups.Group | None = None
         self.image: loop_image.Image | None = None
         self.folder: str | None = None
@@ -122,11 +124,17 @@ class Holding:
         return self._group
 
     def acquire(self) -> None:
-        """Take a version's uid, and a cgroup. Raises WorkerLost or OSError."""
+        """Take a version's uid, or one of its own, and a cgroup. Raises WorkerLost or OSError."""
         version = self._version
         if version is not None:
-            self._start_as(version)
+            self.uid = self._owner.sources.ids.take(version.function_name)
+            self.owner_of_uid = version.function_name
+            self._share_cpu(version)
         else:
+            # No function has such a name. The uid stays its own: so a blank can have it before its function is known.
+            owner = f"a blank: {next(_numbers)}"
+            self.uid = self._owner.sources.ids.take_ahead(owner)
+            self.owner_of_uid = owner
             self._cpu_share = self._starting_share()
         self._group = self._owner.acquire(self._limits())
         if version is not None:
@@ -164,20 +172,16 @@ class Holding:
     def _limit(self) -> None:
         self.group.limit(self._limits())
 
-    def _start_as(self, version: model.Version) -> None:
-        """Take a version's uid, and the share of the CPU that its workers have until they have started."""
-        self.uid = self._owner.sources.ids.take(version.function_name)
-        self.function_name = version.function_name
+    def _share_cpu(self, version: model.Version) -> None:
+        """Take the share of the CPU that a version's workers have until they have started."""
         self._cpu_share = max(self._starting_share(), memory_class.cpu_share(version.memory_mb))
 
     def _starting_share(self) -> float:
         return STARTING_SHARE / (self._owner.making + 1)
 
     def adopt(self, version: model.Version) -> None:
-        """Make a blank's a version's: its uid, its memory. Raises WorkerLost or OSError."""
-        self._start_as(version)
-        if self.folder is not None:
-            self._own_folder(self.folder)
+        """Make a blank's a version's: its memory. Raises OSError."""
+        self._share_cpu(version)
         self._memory_mb = version.memory_mb
         self._limit()
 

@@ -64,8 +64,8 @@ class Holdings:
             sources.images.discard(held.image, held.on_misuse, alone=alone)
         if held.folder is not None:
             self._spawn_task(_remove(held.folder))
-        if held.function_name is not None:
-            sources.ids.give_back(held.function_name)
+        if held.owner_of_uid is not None:
+            sources.ids.give_back(held.owner_of_uid)
         self._recycle_soon()
 
     async def close(self) -> None:

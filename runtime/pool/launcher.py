@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import itertools
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ from runtime.pool import (
     zygotes,
 )
 
+_log = logging.getLogger(__name__)
 _INITIALIZATION = {model.StartKind.SNAPSHOT: "snap-start", model.StartKind.PROVISIONED: "provisioned-concurrency"}
 """AWS_LAMBDA_INITIALIZATION_TYPE: docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html."""
 _READING_AGE_S = 0.05
@@ -80,6 +82,7 @@ class Launcher:
             plan.snapshots, making, listener, most_ahead=plan.most_blanks, new_stream=new_stream, clock=clock
         )
         self.blanks = blanks.Blanks(self._make_blank, plan.classes, most=plan.most_blanks, has_room=self._has_memory)
+        forks.on_mounter_lost = self._lost_mounter
 
     def launch(self, version: model.Version, listener: process.Listener, *, copied: bool = True) -> process.Process:
         """Start a worker's process; see ``process.Launcher``."""
@@ -164,6 +167,10 @@ class Launcher:
             version.log_group,
             stream,
         )
+
+    def _lost_mounter(self, zygote: str) -> None:
+        _log.warning("%s: the mounter of the zygote is gone, without which starts take longer", zygote)
+        self.blanks.let_go(zygote)
 
     def _make_blank(self, kind: blanks.Kind, listener: process.Listener) -> forked.Forked:
         held = self._supplies.take_blank(kind.memory_mb, memory_class.TMP_MB)

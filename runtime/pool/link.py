@@ -74,7 +74,9 @@ class Link:
         on_message: Callable[[Any], None],
         on_log: Callable[[bytes], None],
         on_broken: Callable[[str], None],
+        first: wire.FromSupervisor | None = None,
     ) -> None:
+        """``first`` is a message that is sent before anything else is done, because somebody waits for it."""
         self._loop = loop
         self._request_fd, self._response_fd, self._log_fd = fds
         self._on_message = on_message
@@ -86,6 +88,8 @@ class Link:
         self._log_tokens: float = LOG_BURST
         self._log_until = 0.0
         """When the tokens were counted last; loop time."""
+        if first is not None:
+            self.send(first)
         loop.add_reader(self._response_fd, self._response_readable)
         loop.add_reader(self._log_fd, self._log_readable)
 

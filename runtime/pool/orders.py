@@ -43,13 +43,15 @@ class Order:
     log_fd: int
     code: str | None = None
     """Host folder that becomes /var/task, read-only; in mode "bare" it is read where it lies. None: a blank, which
-    reads from its request pipe what it is to become (``wire.Seal``)."""
+    hears by its gate that its folders are there, or else reads from its request pipe what it lacks (``wire.Seal``)."""
     layers: str | None = None
     """Host folder that becomes /opt, read-only."""
     tmp: str | None = None
     """Mode "bare": the worker's private folder, which it may write; elsewhere unused."""
     tmp_fd: int | None = None
     """A detached mount (fsmount(2)) for /tmp, moved there; None: a tmpfs of the size in ``limits``."""
+    gate_fd: int | None = None
+    """Of a blank: a socket by which it is told that its folders are there; it is sealed before. See ``mounting``."""
     door_fd: int | None = None
     """A socket for the orders of a template; None: not a template."""
     netns_fd: int | None = None
@@ -90,6 +92,7 @@ def encode(order: Order) -> tuple[bytes, list[int]]:
         "response": order.response_fd,
         "log": order.log_fd,
         "tmp": order.tmp_fd,
+        "gate": order.gate_fd,
         "door": order.door_fd,
         "netns": order.netns_fd,
         "cgroup_folder": order.cgroup_folder_fd,

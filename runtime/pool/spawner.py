@@ -9,6 +9,7 @@
     listener.on_failed(step, errno, reason)     # no process came of the order
     listener.on_lost()                          # gone with the zygote; its status is unknown
     spawner.kill(slot)                          # SIGKILL by pidfd, now or as soon as it is forked; harmless if gone
+    spawner.mounter                             # places folders in blanks that are sealed; None: there is none
     await spawner.close()                       # ends the zygote and with it every worker
 
 ``on_spawned`` comes at most once, then exactly one of ``on_exit``, ``on_failed`` or ``on_lost``. All are called
@@ -31,7 +32,7 @@ from collections.abc import Callable
 from typing import Any
 
 from runtime import errors, wire
-from runtime.pool import affinity, orders, packets
+from runtime.pool import affinity, holding, mounting, orders, packets
 from runtime.pool.orders import Listener, Order, Settings
 
 __all__ = ["Listener", "Order", "Settings", "Spawner"]
@@ -61,11 +62,13 @@ class _Worker:
 class Spawner:
     """One zygote and its workers, as the supervisor sees them. Use from one event loop."""
 
-    def __init__(self, on_lost: Callable[[str], None]) -> None:
+    def __init__(self, on_lost: Callable[[str], None], on_mounter_lost: Callable[[], None] = lambda: None) -> None:
         self.missing: dict[str, str] = {}
         self.conflicts: frozenset[str] = frozenset()
         """Names that a function's modules must not have for it to use what was preloaded."""
+        self.mounter: mounting.Mounter | None = None
         self._on_lost = on_lost
+        self._on_mounter_lost = on_mounter_lost
         self._loop: asyncio.AbstractEventLoop
         self._channel: packets.PacketSocket | None = None
         self._process: subprocess.Popen[bytes]
@@ -170,8 +173,12 @@ class Spawner:
                 self._forget(slot).on_exit(status)
             case wire.SpawnFailed(slot, step, code, reason):
                 self._forget(slot).on_failed(step, code, reason)
-            case wire.ZygoteReady(missing, conflicts) if not self._ready.done() and len(fds) == 1:
-                self._zygote_fd = fds.pop()
+            case wire.ZygoteReady(missing, conflicts) if not self._ready.done() and len(fds) in {1, 4}:
+                self._zygote_fd = fds.pop(0)
+                if fds:
+                    pid = holding.pid_of(fds[0])
+                    end, bell = socket.socket(fileno=fds.pop(1)), fds.pop(1)
+                    self.mounter = mounting.Mounter(self._loop, pid, end, bell, self._drop_mounter)
                 self.missing = missing
                 self.conflicts = frozenset(conflicts.split())
                 self._ready.set_result(None)
@@ -226,12 +233,20 @@ class Spawner:
         if not self._ended.done():
             self._ended.set_result(None)
 
+    def _drop_mounter(self) -> None:
+        self.mounter = None
+        if self.alive:
+            self._on_mounter_lost()
+
     def _drop(self, reason: str) -> None:
         """Take the zygote as gone: everybody who waits for something from it hears so."""
         if self._channel is None:
             return
         self._channel.close()
         self._channel = None
+        if self.mounter is not None:
+            self.mounter.close()
+            self.mounter = None
         if self._process_fd >= 0:
             self._kill_zygote()
         served = self._ready.done() and not self._ready.cancelled() and self._ready.exception() is None

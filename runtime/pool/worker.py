@@ -153,9 +153,10 @@ class Worker:
         self.peak_bytes = 0
         """The most memory it had used at the end of its last call."""
         self._process = around.launcher.launch(version, self, copied=not provisioned)
-        self._link = link.Link(around.loop, self._process.fds, self._heard, self._journal.output, self._broken)
         # Read when the sandbox stands: then it need not ask us.
-        self._link.send(around.launcher.assign(version, self._journal.stream, self.kind))
+        assign = around.launcher.assign(version, self._journal.stream, self.kind)
+        fds, output = self._process.fds, self._journal.output
+        self._link = link.Link(around.loop, fds, self._heard, output, self._broken, first=assign)
         self._timer: asyncio.TimerHandle | None = around.loop.call_later(START_LIMIT, self._start_expired)
         self._deadline = math.inf
         """Of its call, in the loop's time."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 from runtime import errors
-from runtime.pool import sdk, spawner
+from runtime.pool import mounting, sdk, spawner
 
 PRELOADED = "+sdk"
 """Behind a runtime's name: of its zygote that has the SDK's packages imported."""
@@ -42,6 +42,8 @@ class Zygotes:
         self._zygotes: dict[str, _Zygote] = {}
         self.on_lost: Callable[[str, str], None] = lambda _runtime, _reason: None
         """Called with the runtime and the reason when a zygote is gone that was not closed."""
+        self.on_mounter_lost: Callable[[str], None] = lambda _runtime: None
+        """Called with the runtime when a zygote has no mounter any more."""
 
     @property
     def runtimes(self) -> tuple[str, ...]:
@@ -67,6 +69,11 @@ class Zygotes:
         one = self._zygotes.get(runtime)
         if one is not None:
             one.spawner.kill(slot_id)
+
+    def mounter(self, runtime: str) -> mounting.Mounter | None:
+        """Return what places folders in sealed blanks of a runtime's zygote, where there is one."""
+        one = self._zygotes.get(runtime)
+        return one.spawner.mounter if one is not None else None
 
     def warm(self, zygote: str) -> str:
         """Start one, unless it is up, on its way, or never came up; return why it is not up."""
@@ -98,7 +105,11 @@ class Zygotes:
                 raise errors.WorkerLost(f"no interpreter for {runtime} is known: name one under [interpreters]")
             if runtime.endswith(PRELOADED):
                 settings = dataclasses.replace(settings, preload=sdk.PRELOADED)
-            one = self._zygotes[runtime] = _Zygote(settings, lambda reason: self.on_lost(runtime, reason))
+            one = self._zygotes[runtime] = _Zygote(
+                settings,
+                lambda reason: self.on_lost(runtime, reason),
+                lambda: self.on_mounter_lost(runtime),
+            )
             self._spawn_task(one.start())
         return one
 
@@ -106,11 +117,13 @@ class Zygotes:
 class _Zygote:
     """One zygote and those who wait for it."""
 
-    def __init__(self, settings: spawner.Settings, on_lost: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: spawner.Settings, on_lost: Callable[[str], None], on_mounter_lost: Callable[[], None]
+    ) -> None:
         self._settings = settings
         self._on_lost = on_lost
         self._waiting: list[Ordered] = []
-        self.spawner = spawner.Spawner(on_lost=self._lost)
+        self.spawner = spawner.Spawner(self._lost, on_mounter_lost)
         self.gone = False
         self.served = False
         self.up: asyncio.Future[None] = asyncio.get_running_loop().create_future()

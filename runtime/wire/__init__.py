@@ -6,7 +6,7 @@ whose first element is the message's tag. Payloads travel as opaque ``bin``; not
 A large payload is not packed, for that copies it: then the frame's length has its highest bit set, and the frame holds
 another length, so many bytes of msgpack with the message less its last field, and the last field as it is.
 
-    supervisor -> worker   Seal    to a blank, once: what its sandbox lacks
+    supervisor -> worker   Seal    to a blank without a gate, once: what its sandbox lacks
                            Assign  once: which function to become
                            Snap    to a template, once, after Assign
                            Invoke  one at a time
@@ -19,6 +19,7 @@ another length, so many bytes of msgpack with the message less its last field, a
     supervisor -> template Touched once: what its copies are going to write to
     zygote -> supervisor   ZygoteReady | ZygoteFailed     once
                            Spawned | SpawnFailed   for each Spawn; after Spawned, one Exited
+    supervisor -> mounter  Mount   what a blank with a gate is to see; the blank hears of that by its gate
 """
 
 from runtime.wire.decoder import Decoder
@@ -39,6 +40,10 @@ from runtime.wire.frames import (
     size_of,
 )
 from runtime.wire.messages import (
+    GATE_LIMIT,
+    MOUNTER_ORDERS,
+    NAMESPACE,
+    PLACED,
     SUPERVISOR_MESSAGES,
     TEMPLATE_MESSAGES,
     TEMPLATE_ORDERS,
@@ -57,6 +62,7 @@ from runtime.wire.messages import (
     InitError,
     Invoke,
     Message,
+    Mount,
     Ready,
     Refused,
     Response,
@@ -73,10 +79,14 @@ from runtime.wire.messages import (
 
 __all__ = [
     "FRAME_LIMIT",
+    "GATE_LIMIT",
     "LARGE",
     "LENGTH_SIZE",
+    "MOUNTER_ORDERS",
+    "NAMESPACE",
     "PACKET_LIMIT",
     "PAYLOAD_LIMIT",
+    "PLACED",
     "SUPERVISOR_MESSAGES",
     "TEMPLATE_MESSAGES",
     "TEMPLATE_ORDERS",
@@ -97,6 +107,7 @@ __all__ = [
     "InitError",
     "Invoke",
     "Message",
+    "Mount",
     "Ready",
     "Refused",
     "Response",

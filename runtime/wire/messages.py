@@ -48,7 +48,7 @@ class Invoke:
 
 @dataclasses.dataclass(slots=True)
 class Seal:
-    """Complete the sandbox of a blank: the fields of Spawn that its order could not have."""
+    """Complete the sandbox of a blank without a gate: the fields of Spawn that its order could not have."""
 
     TAG: ClassVar[int] = 3
     uid: int
@@ -164,7 +164,7 @@ class Spawn:
     hostname: str
     folders: dict[str, str]
     """Host paths: "code", and where there are any "layers"; in mode "bare" also "tmp". Without "code": a blank, that
-    waits for a Seal."""
+    waits for a Seal, or with a gate for its folders."""
     fds: str
     """What each descriptor is, in their order, separated by spaces (see worker.sandbox)."""
     limits: dict[str, int]
@@ -174,8 +174,17 @@ class Spawn:
 
 
 @dataclasses.dataclass(slots=True)
+class Mount:
+    """Supervisor -> mounter, with a blank's gate as ancillary data: place these folders in its mount namespace."""
+
+    TAG: ClassVar[int] = 70
+    folders: dict[str, str]
+    """Host paths: "code", and where there are any "layers"."""
+
+
+@dataclasses.dataclass(slots=True)
 class ZygoteReady:
-    """Zygote -> supervisor, once, with its pidfd as ancillary data: it serves.
+    """Zygote -> supervisor, once, with its pidfd as ancillary data, and those of its mounter: pidfd, socket, bell.
 
     ``missing`` names the controls it cannot give, with reasons.
     """
@@ -233,15 +242,24 @@ class Exited:
     status: int
 
 
+NAMESPACE = b"-"
+"""What goes through a blank's gate with the descriptor of its mount namespace."""
+PLACED = b"+"
+"""What a blank is told by its gate when its folders are there, and leaves there for the supervisor; else the reason why
+they are not."""
+GATE_LIMIT = 1024
+"""Bytes of that."""
+
 FromSupervisor: TypeAlias = Seal | Assign | Snap | Invoke
 FromWorker: TypeAlias = Confined | Refused | Ready | Snapped | InitError | Response | HandlerError | Chunk | End
 FromZygote: TypeAlias = ZygoteReady | ZygoteFailed | Spawned | SpawnFailed | Exited
-Message: TypeAlias = FromSupervisor | FromWorker | FromZygote | Spawn | Touched
+Message: TypeAlias = FromSupervisor | FromWorker | FromZygote | Spawn | Touched | Mount
 
 SUPERVISOR_MESSAGES: dict[int, type] = {kind.TAG: kind for kind in get_args(FromSupervisor)}
 WORKER_MESSAGES: dict[int, type] = {kind.TAG: kind for kind in get_args(FromWorker)}
 ZYGOTE_ORDERS: dict[int, type] = {Spawn.TAG: Spawn}
 TEMPLATE_ORDERS: dict[int, type] = {Spawn.TAG: Spawn, Touched.TAG: Touched}
+MOUNTER_ORDERS: dict[int, type] = {Mount.TAG: Mount}
 TEMPLATE_MESSAGES: dict[int, type] = {kind.TAG: kind for kind in (Spawned, SpawnFailed, Exited)}
 ZYGOTE_MESSAGES: dict[int, type] = {kind.TAG: kind for kind in get_args(FromZygote)}
 """By their tags, what each side may say."""

@@ -137,9 +137,12 @@ def _try_out() -> None:
     _costume.forget()
 
 
-def serve(request_fd: int, response_fd: int) -> NoReturn:
-    """Serve the function that the first message names until the supervisor closes the pipe; never return."""
-    live(lambda: _run(channel.Channel(request_fd, response_fd)))
+def serve(request_fd: int, response_fd: int, await_folders: Callable[[], None] | None = None) -> NoReturn:
+    """Serve the function that the first message names until the supervisor closes the pipe; never return.
+
+    ``await_folders`` returns when the function's folders are there, where they may not be yet.
+    """
+    live(lambda: _run(channel.Channel(request_fd, response_fd), await_folders))
 
 
 def live(run: Callable[[], NoReturn]) -> NoReturn:
@@ -160,25 +163,30 @@ def live(run: Callable[[], NoReturn]) -> NoReturn:
     _leave(status)
 
 
-def _run(pipe: channel.Channel) -> NoReturn:
-    server, import_us = start(pipe)
+def _run(pipe: channel.Channel, await_folders: Callable[[], None] | None) -> NoReturn:
+    server, import_us = start(pipe, await_folders)
     pipe.send(wire.Ready(import_us))
     server.run()
 
 
-def start(pipe: channel.Channel) -> tuple["Server", int]:
+def start(pipe: channel.Channel, await_folders: Callable[[], None] | None = None) -> tuple["Server", int]:
     """Become the function that the first message names; return what serves it, and how long its import took.
 
-    Where the import fails that is told, and the process ends.
+    Where the import fails that is told, and the process ends. ``await_folders`` as for ``serve``.
     """
     costume = _costume if _costume is not None and _costume.fits() else interpreter.Costume()
     if not costume.worn:
         costume.put_on()
-    return _become(costume, pipe)
+    return _become(costume, pipe, await_folders)
 
 
-def _become(costume: interpreter.Costume, pipe: channel.Channel) -> tuple["Server", int]:
+def _become(
+    costume: interpreter.Costume, pipe: channel.Channel, await_folders: Callable[[], None] | None = None
+) -> tuple["Server", int]:
     assign = wire.Assign(*pipe.receive()[1:])
+    costume.be_told(assign)
+    if await_folders is not None:
+        await_folders()
     costume.become(assign)
     _log.install(os.environ.get("AWS_LAMBDA_LOG_FORMAT"), os.environ.get("AWS_LAMBDA_LOG_LEVEL"))
     began = time.perf_counter()

@@ -60,6 +60,11 @@ class Job:
         return "code" not in self.order.folders
 
     @property
+    def has_gate(self) -> bool:
+        """Return whether it is confined before its function is known, whose folders come to it from outside."""
+        return "gate" in self.order.fds.split()
+
+    @property
     def is_template(self) -> bool:
         """Return whether it is to fork copies of itself, by orders that come through a door of its own."""
         return "door" in self.order.fds.split()

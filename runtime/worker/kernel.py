@@ -335,11 +335,12 @@ def hold_to(limit: int, value: int) -> None:
         resource.setrlimit(limit, (lower, lower))
 
 
-def drop_capabilities() -> None:
-    """Empty the permitted, effective and inheritable sets."""
-    # struct __user_cap_header_struct of _LINUX_CAPABILITY_VERSION_3, then two empty data structs.
+def drop_capabilities(kept: int = 0) -> None:
+    """Leave nothing in the permitted and effective sets but ``kept``, a mask of the first 32; and inherit none."""
+    # struct __user_cap_header_struct of _LINUX_CAPABILITY_VERSION_3, then two data structs: effective, permitted,
+    # inheritable, each in halves.
     header = (0x20080522).to_bytes(4, "little") + bytes(4)
-    _call("capset", header, bytes(24))
+    _call("capset", header, kept.to_bytes(4, "little") * 2 + bytes(16))
 
 
 def load_filter(program: bytes) -> None:

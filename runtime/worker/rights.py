@@ -14,6 +14,8 @@ REQUEST_FD = 3
 RESPONSE_FD = 4
 DOOR_FD = 5
 """Of a template: a socket through which the descriptors of its copies come."""
+GATE_FD = 5
+"""Of a blank, until it runs a function's code: a socket by which it is told that the function's folders are there."""
 WORKER_UID = 993
 WORKER_GID = 990
 """Inside a worker's own user namespace: the ids that functions have on AWS."""
@@ -114,13 +116,15 @@ def paths(job: Job) -> None:
 
 
 def descriptors(job: Job) -> None:
-    """Lay out 0 /dev/null, 1 and 2 the log, 3 requests, 4 responses, of a template 5 its door; close all others."""
+    """Lay out 0 /dev/null, 1 and 2 the log, 3 requests, 4 responses, 5 a door or gate; close all others."""
     fds = job.fds
     fds["null"] = os.open("/dev/null", os.O_RDONLY)
     # Not inherited by what the function executes: all but 0 to 2.
     layout = {0: "null", 1: "log", 2: "log", REQUEST_FD: "request", RESPONSE_FD: "response"}
     if job.is_template:
         layout[DOOR_FD] = "door"
+    elif job.has_gate:
+        layout[GATE_FD] = "gate"
     # Not as dict comprehensions, nor by keyword: what these need besides is ten pages.
     parked = {}
     for name in layout.values():

@@ -11,17 +11,22 @@ order, with its reason, and is told in ``wire.Confined.missing``. Why this order
     tmp             /tmp and /dev/shm: while we may still mount
     hostname
     rules           of Landlock: made, not applied yet
-    --- up to here nothing depends on the function: a blank waits here ---
-    mounts          code, layers: while we may still mount
+    --- up to here nothing depends on the function: a blank without a gate waits here ---
+    mounts          code, layers: while we may still mount; with a gate this mount namespace goes through it, to the
+                    mounter, who mounts them there as soon as the function is known (``mounter``)
     user            [mode "user"] a user namespace of the worker's own: RLIMIT_NPROC counts per user and namespace, so
                     it comes before the limits; it takes away every right over the namespaces above, so it comes last
     limits
     identity        groups, ids
     privileges      no capability, no new ones by exec, not dumpable
     landlock
-    descriptors     0 /dev/null, 1 and 2 log, 3 requests, 4 responses, nothing else
+    descriptors     0 /dev/null, 1 and 2 log, 3 requests, 4 responses, nothing else but the gate
     directory       /var/task
     seccomp         last: it forbids most of the above
+
+A blank with a gate is confined then, tells so, and has all of it behind itself when somebody waits. What depends on its
+function else is there ahead: it has a uid of its own, and where limits depend on the function there is no gate. It goes
+on to the function's code only when the gate says that its folders are there, and the gate is closed before.
 
 A template runs the same steps, but for Landlock and with a wider filter: it must be able to fork copies with
 namespaces of their own. A copy is born into new user, pid, ipc and mount namespaces, without privilege outside of
@@ -41,6 +46,7 @@ them, and completes what it shares with its template (COPY):
 * seccomp         the worker's filter, on top of the template's
 """
 
+import contextlib
 import errno
 import os
 import select
@@ -53,6 +59,9 @@ from runtime.worker.job import Job, StepFailed
 
 REFUSED = 70
 """Exit status of a worker whose confinement failed (EX_SOFTWARE)."""
+
+Serve = Callable[[int, int, Callable[[], None] | None], NoReturn]
+"""Serves requests of one descriptor by another, once the function's folders are there: that is what it may wait for."""
 
 Step = tuple[str, Callable[[Job], None]]
 
@@ -101,10 +110,11 @@ OPTIONAL = frozenset({"cgroup", "ipc", "uts", "cgroup_view", "network", "landloc
 """What an order may leave out; all else either works or there is no worker."""
 
 
-def confine(job: Job, serve: Callable[[int, int], NoReturn], rest: Callable[[], None]) -> NoReturn:
+def confine(job: Job, serve: Serve, rest: Callable[[], None]) -> NoReturn:
     """Confine this process and let it serve, or tell what stood in the way and exit; never returns.
 
-    A process whose function is not known yet does ``rest``, which is for later's sake, and waits for wire.Seal.
+    A process whose function is not known yet does ``rest``, which is for later's sake; without a gate it waits for
+    wire.Seal then, and with one it is confined, and waits for its function's folders when it is told which it is.
     """
     try:
         check(job)
@@ -112,12 +122,13 @@ def confine(job: Job, serve: Callable[[int, int], NoReturn], rest: Callable[[], 
         if job.is_blank:
             if not _is_asked_for(job):
                 rest()
-            _complete(job)
+            if not job.has_gate:
+                _complete(job)
         run(SEAL, job)
     except StepFailed as failed:
         _refuse(job, failed)
     os.write(rights.RESPONSE_FD, wire.encode(wire.Confined(job.missing)))
-    serve(rights.REQUEST_FD, rights.RESPONSE_FD)
+    serve(rights.REQUEST_FD, rights.RESPONSE_FD, await_folders if job.has_gate else None)
 
 
 def _is_asked_for(job: Job) -> bool:
@@ -152,11 +163,27 @@ def _complete(job: Job) -> None:
     order.uid, order.gid, order.folders, order.limits = seal.uid, seal.gid, seal.folders, seal.limits
 
 
+def await_folders() -> None:
+    """Wait until the folders of a function are there; exit where none are to come.
+
+    What came of it is left in the gate, for whoever looks. Nobody is woken by that, as by an answer: who is might get
+    this processor at once, and just now somebody waits for us.
+    """
+    answer = os.read(rights.GATE_FD, wire.GATE_LIMIT)
+    with contextlib.suppress(OSError):  # shut, because the mounter is gone, or with the supervisor
+        os.write(rights.GATE_FD, answer)
+    os.close(rights.GATE_FD)
+    if answer != wire.PLACED:
+        os._exit(REFUSED)
+
+
 def check(job: Job) -> None:
     """Raise StepFailed where an order leaves out what it may not, or wants what cannot be."""
     for name in job.order.skip:
         if name not in OPTIONAL:
             raise StepFailed("order", errno.EINVAL, f"cannot be left out: {name}")
+    if job.has_gate and (job.setting.mode == "bare" or not job.is_blank or job.is_template):
+        raise StepFailed("order", errno.EINVAL, "nobody mounts anything for this one")
     if job.is_template and job.setting.mode == "bare":
         raise StepFailed("order", errno.EINVAL, "copies of a template need namespaces")
 

@@ -58,6 +58,7 @@ class Rule:
 _CLONE_NEW = 0x7E020000
 """All CLONE_NEW* but NEWTIME, whose bit is part of the exit signal in clone(2)."""
 _CLONE_NEWCGROUP = 0x02000000
+_CLONE_NEWNS = 0x00020000
 COPY = 0x38020000
 """CLONE_NEWUSER, NEWPID, NEWIPC and NEWNS: what a copy of a template is born into."""
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
@@ -119,6 +120,9 @@ TEMPLATE_RULES: dict[str, Rule] = {
 }
 
 
+MOUNTER_RULES: dict[str, Rule] = {"setns": Rule((((Where.low(1, _CLONE_NEWNS),), ALLOW),), REFUSE)}
+
+
 class _Assembler:
     """Instructions with labels: conditional jumps reach 255 instructions ahead, plain ones any distance."""
 
@@ -160,6 +164,11 @@ def template_program(machine: str) -> bytes:
     A copy loads ``program`` on top of it.
     """
     return _program(machine, syscalls.NUMBERS[machine] | syscalls.OF_TEMPLATES[machine], TEMPLATE_RULES)
+
+
+def mounter_program(machine: str) -> bytes:
+    """Return the filter of a mounter: of namespaces it may join those of mounts alone."""
+    return _program(machine, syscalls.OF_MOUNTERS[machine], MOUNTER_RULES)
 
 
 def refusal(machine: str, names: Collection[str]) -> bytes:

@@ -101,3 +101,14 @@ OF_TEMPLATES: dict[str, dict[str, int]] = {
     "aarch64": {**_MOUNTING, "unshare": 97},
 }
 """What a template may call beyond that; without privilege over a namespace, which only its copies have, to no end."""
+
+_OF_ANY_PYTHON = """
+brk mmap munmap mremap mprotect madvise futex rt_sigaction rt_sigprocmask rt_sigreturn restart_syscall sched_yield
+close read write poll ppoll recvmsg sendmsg sendto getsockname getsockopt getpid exit exit_group
+""".split()  # noqa: SIM905 - readable
+OF_MOUNTERS: dict[str, dict[str, int]] = {
+    machine: {name: numbers[name] for name in _OF_ANY_PYTHON if name in numbers}
+    | {"open_tree": 428, "move_mount": 429, "mount_setattr": 442, "setns": 308 if machine == "x86_64" else 268}
+    for machine, numbers in NUMBERS.items()
+}
+"""All that a mounter may call: it opens no file, makes no process, and connects to nobody."""

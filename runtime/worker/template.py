@@ -29,7 +29,7 @@ _TURN = 64 * 16
 """Bytes of ``wire.Touched.spans``: to make so many spans this process's own takes a third of a millisecond."""
 
 
-def serve(job: Job, request_fd: int, response_fd: int) -> NoReturn:
+def serve(job: Job, request_fd: int, response_fd: int, _await_folders: None = None) -> NoReturn:
     """Be the template of the function that the first message names; return in no process."""
     _leave_the_first_pid()
     bootstrap.live(lambda: _run(job, channel.Channel(request_fd, response_fd)))

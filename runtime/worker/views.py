@@ -8,6 +8,7 @@ import os
 import socket
 import struct
 
+from runtime import wire
 from runtime.worker import kernel
 from runtime.worker.job import Job
 
@@ -93,28 +94,63 @@ def tmp(job: Job) -> None:
 
 
 def mounts(job: Job) -> None:
-    """Place the function's folders."""
-    if "layers" in job.order.folders and os.listdir(_FOLDERS["layers"]):  # noqa: PTH208 - no Path in a worker
-        raise OSError(errno.EBUSY, "the interpreter lies in /opt, so layers cannot be placed there")
-    for path, fd in _copies(job).items():
-        kernel.place_mount(fd, path)
-        os.close(fd)
-
-
-def _copies(job: Job) -> dict[str, int]:
-    """Return detached, read-only mounts of the function's folders by where they belong.
+    """Place the function's folders; or let the mounter do it as soon as they are known (``mounter``).
 
     The host's paths exist in another mount namespace only: step into it, take copies along, and step back.
     """
-    folders = job.order.folders
     own_view = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    kernel.setns(job.setting.host_view, kernel.CLONE_NEWNS)
-    fds = {path: kernel.clone_tree(folders[name]) for name, path in _FOLDERS.items() if name in folders}
-    kernel.setns(own_view, kernel.CLONE_NEWNS)
+    if job.has_gate:
+        _pass_on(job.fds["gate"], own_view)
+    else:
+        folders = job.order.folders
+        if "layers" in folders:
+            check_layers()
+        kernel.setns(job.setting.host_view, kernel.CLONE_NEWNS)
+        copied = copies(folders)
+        kernel.setns(own_view, kernel.CLONE_NEWNS)
+        place(copied)
     os.close(own_view)
-    for fd in fds.values():
-        kernel.restrict_mount(fd, kernel.RDONLY | kernel.NOSUID | kernel.NODEV)
+
+
+def check_layers() -> None:
+    """Raise OSError where layers would hide what workers run."""
+    if os.listdir(_FOLDERS["layers"]):  # noqa: PTH208 - no Path in a worker
+        raise OSError(errno.EBUSY, "the interpreter lies in /opt, so layers cannot be placed there")
+
+
+def copies(folders: dict[str, str]) -> dict[str, int]:
+    """Return detached, read-only mounts of a function's folders, whose paths are in sight, by where they belong."""
+    fds: dict[str, int] = {}
+    try:
+        for name, path in _FOLDERS.items():
+            if name in folders:
+                fds[path] = kernel.clone_tree(folders[name])
+                kernel.restrict_mount(fds[path], kernel.RDONLY | kernel.NOSUID | kernel.NODEV)
+    except BaseException:
+        close(fds)
+        raise
     return fds
+
+
+def place(mounts: dict[str, int]) -> None:
+    """Attach detached mounts, each at its path, and close them."""
+    try:
+        for path, fd in mounts.items():
+            kernel.place_mount(fd, path)
+    finally:
+        close(mounts)
+
+
+def close(mounts: dict[str, int]) -> None:
+    """Let go of mounts: those that are detached are gone then."""
+    for fd in mounts.values():
+        os.close(fd)
+
+
+def _pass_on(gate: int, fd: int) -> None:
+    end = _socket.socket(fileno=gate)
+    end.sendmsg([wire.NAMESPACE], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("i", fd))])
+    end.detach()
 
 
 def _tmpfs(size: int, inodes: int) -> int:

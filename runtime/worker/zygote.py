@@ -31,6 +31,7 @@ from runtime.worker import (
     interpreter,
     kernel,
     landlock,
+    mounter,
     practice,
     preload,
     rights,
@@ -187,6 +188,7 @@ class Zygote:
         if self.setting.mode != "bare":
             self.own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._prepare()
+        mounters = () if self.setting.mode == "bare" else mounter.start(self.setting.host_view)
         self.wakeup, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _ignore)
@@ -194,7 +196,10 @@ class Zygote:
         poll.register(self.control, select.POLLIN)
         poll.register(self.wakeup, select.POLLIN)
         conflicts = self.preloaded.conflicts if self.preloaded is not None else ()
-        self._say_with_pidfd(wire.ZygoteReady(self.setting.absent, " ".join(sorted(conflicts))), os.getpid())
+        ready = wire.ZygoteReady(self.setting.absent, " ".join(sorted(conflicts)))
+        self._say_with_pidfd(ready, os.getpid(), *mounters)
+        for fd in mounters:
+            os.close(fd)
         while True:
             for fd, _event in poll.poll():
                 if fd == self.wakeup:
@@ -211,7 +216,7 @@ class Zygote:
             gc.collect()
             holes.fill()  # so that what is made now lies together, too
             begin = functools.partial(_begin, self.setting)
-            own = (Zygote._become, Zygote._fork, kernel.fork, kernel.fork_into, sandbox.confine)
+            own = (Zygote._become, Zygote._fork, kernel.fork, kernel.fork_into, sandbox.confine, sandbox.await_folders)
             bootstrap.practise(lambda: practice.steps(begin), (*own, *practice.OTHERS))
         gc.collect()
         immortal.keep_all()
@@ -221,10 +226,10 @@ class Zygote:
     def _say(self, message: wire.FromZygote) -> None:
         self.control.sendall(wire.encode(message))
 
-    def _say_with_pidfd(self, message: wire.FromZygote, pid: int) -> None:
+    def _say_with_pidfd(self, message: wire.FromZygote, pid: int, *more: int) -> None:
         pidfd = os.pidfd_open(pid)
         try:
-            socket.send_fds(self.control, [wire.encode(message)], [pidfd])
+            socket.send_fds(self.control, [wire.encode(message)], [pidfd, *more])
         finally:
             os.close(pidfd)
 

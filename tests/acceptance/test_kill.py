@@ -38,7 +38,16 @@ def zygotes(pid):
 
 def workers(pid):
     """Return the workers of a supervisor."""
-    return [one for zygote in zygotes(pid) for one in zygote.children(recursive=True) if not one.children()]
+    leaves = [one for zygote in zygotes(pid) for one in zygote.children(recursive=True) if not one.children()]
+    return [one for one in leaves if not is_mounter(one)]
+
+
+def is_mounter(process):
+    """Return whether a process is what places the folders of functions; not, where it is gone."""
+    try:
+        return process.name() == "mounter"
+    except psutil.NoSuchProcess:
+        return False
 
 
 def groups(pid):
@@ -69,6 +78,30 @@ def test_killed_workers_are_replaced(own):
         for worker in workers(own.process.pid):
             worker.kill()
         until(lambda: json.loads(own.get("/readyz")[1])["workers"]["idle"] == 0)
+
+
+def test_a_killed_mounter_is_missed_by_nobody(own):
+    client = own.client()
+
+    def counted(name):
+        lines = own.get("/metrics")[1].decode().splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+    mounters = []
+    for number in range(6):
+        name = f"f{number}"
+        create(client, name, SLEEP)
+        assert json.load(client.invoke(FunctionName=name, Payload=b"{}")["Payload"]) == 1
+        until(lambda: counted("hotfork_blanks{") > 0)
+        for one in [one for one in below(own.process.pid) if is_mounter(one)]:
+            if number == 2:
+                mounters.append(one)
+                one.kill()
+    assert len(mounters) == 1
+    psutil.wait_procs(mounters, timeout=10)
+    assert not [one for one in below(own.process.pid) if is_mounter(one)]
+    assert counted('hotfork_worker_starts_total{kind="blank"}') >= 3
+    assert json.loads(own.get("/readyz")[1])["workers"]["idle"] == 6
 
 
 def test_a_killed_supervisor_takes_everything_along_and_what_it_knew_is_kept(tmp_path):

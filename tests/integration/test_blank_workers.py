@@ -10,7 +10,7 @@ import pytest_asyncio
 import sandbox_rig
 
 from runtime import wire
-from runtime.pool import holding
+from runtime.pool import holding, mounting
 
 LOOKS = """
 import os, resource, sys, warnings
@@ -27,7 +27,7 @@ kept = ("Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "Seccomp_filters", "Cap
 result = {
     "status": {name: status.get(name, "") for name in kept},
     "fds": fds(),
-    "mounts": [line.split()[4:6] for line in open("/proc/self/mountinfo")],
+    "mounts": [line.split()[3:] for line in open("/proc/self/mountinfo")],
     "limits": {name: resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_")},
     "modules": sorted(name for name in sys.modules),
     "path": sys.path,
@@ -56,12 +56,22 @@ def folders(rig, **more):
     return {"code": str(rig.code), **({"tmp": str(rig.tmp)} if rig.mode == "bare" else {}), **more}
 
 
-async def sealed(rig, *, at_once=True, **changes):
-    """Return a worker that was a blank, and serves the probing function; or has waited for that before."""
-    worker = rig.order(code=None, limits=sandbox_rig.LIMITS, **changes)
+async def sealed(rig, *, at_once=True, ahead=False, **changes):
+    """Return a worker that was a blank, and serves the probing function; or has waited for that before.
+
+    ``ahead``: it was sealed before it had its function's folders.
+    """
+    gate = mounting.Gate() if ahead else None
+    fds = {"gate_fd": gate.theirs_fd} if gate is not None else {}
+    worker = rig.order(code=None, limits=sandbox_rig.LIMITS, **fds, **changes)
     while not at_once and not _reads(holding.pid_of(await worker.listener.pidfd)):
         await asyncio.sleep(0)
-    worker.send(wire.Seal(sandbox_rig.UID, sandbox_rig.UID, folders(rig), sandbox_rig.LIMITS))
+    if gate is not None:
+        gate.passed()
+        worker.gate = gate
+        rig.spawner.mounter.mount({"code": str(rig.code)}, gate)
+    else:
+        worker.send(wire.Seal(sandbox_rig.UID, sandbox_rig.UID, folders(rig), sandbox_rig.LIMITS))
     confined = await worker.receive()
     assert type(confined) is wire.Confined, (confined, worker.read_log())
     ready = await worker.become()
@@ -74,10 +84,16 @@ def _reads(pid):
     return Path(f"/proc/{pid}/syscall").read_text().split()[0] in {"0", "63"}
 
 
+@pytest.mark.parametrize("ahead", [False, True], ids=["sealed later", "sealed ahead"])
 @pytest.mark.parametrize("at_once", [False, True], ids=["rehearsed", "at once"])
-async def test_in_the_end_nothing_tells_it_from_a_worker_that_was_ordered_for_its_function(rig, at_once):
+async def test_in_the_end_nothing_tells_it_from_a_worker_that_was_ordered_for_its_function(rig, at_once, ahead):
+    if ahead and rig.mode == "bare":
+        pytest.skip("nothing is mounted there")
+    # One that is sealed later has its ids from what it is told then.
+    ids = {} if ahead else {"uid": 0, "gid": 0}
     # The rig leaves others of a shared uid room, which differs from one worker to the next: not here.
-    was_blank, plain = await sealed(rig, at_once=at_once, uid=0, gid=0), await rig.worker(limits=sandbox_rig.LIMITS)
+    was_blank = await sealed(rig, at_once=at_once, ahead=ahead, **ids)
+    plain = await rig.worker(limits=sandbox_rig.LIMITS)
     assert await was_blank.run(LOOKS) == await plain.run(LOOKS)
 
 

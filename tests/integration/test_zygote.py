@@ -28,9 +28,14 @@ def environment_at_exec(pid):
     return Path(f"/proc/{pid}/environ").read_bytes()
 
 
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "sealed ahead"])
+def ahead(request):
+    return request.param
+
+
 @pytest_asyncio.fixture(scope="module", params=sandbox_rig.STRONG, loop_scope="module")
-async def rig(request):
-    async with sandbox_rig.rig(sandbox_rig.public(), request.param) as one:
+async def rig(request, ahead):
+    async with sandbox_rig.rig(sandbox_rig.public(), request.param, ahead=ahead) as one:
         yield one
 
 

@@ -273,3 +273,35 @@ def test_a_process_that_is_gone_needs_no_binding():
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         pass
     assert affinity.bind(process.pid, ALL)
+
+
+def test_who_is_about_to_be_woken_may_run_on_any_processor_but_ours():
+    held = subprocess.Popen(["/bin/sleep", "1000"])
+    try:
+        affinity.keep_off(held.pid)
+        assert len(os.sched_getaffinity(held.pid)) == len(ALL) - 1
+        home = next(iter(ALL))
+        os.sched_setaffinity(0, (home,))
+        assert affinity.keep_off(held.pid) == home
+        assert os.sched_getaffinity(held.pid) == ALL - {home}
+        os.sched_setaffinity(held.pid, ALL)
+        assert affinity.keep_off(held.pid, home) == home
+        assert os.sched_getaffinity(held.pid) == ALL, "it was known to be kept off"
+        other = next(iter(ALL - {home}))
+        os.sched_setaffinity(0, (other,))
+        assert affinity.keep_off(held.pid, home) == other
+        assert os.sched_getaffinity(held.pid) == ALL - {other}
+        assert os.sched_getaffinity(0) == {other}
+    finally:
+        affinity.release()
+        held.kill()
+        held.wait()
+    affinity.keep_off(held.pid)  # gone: nothing to keep off
+
+
+def test_where_there_is_one_processor_nobody_is_kept_off_it(monkeypatch):
+    monkeypatch.setattr(affinity, "_ALLOWED", frozenset({affinity._getcpu()}))
+    monkeypatch.setattr(affinity, "_getcpu", lambda: next(iter(affinity._ALLOWED)))
+    before = os.sched_getaffinity(0)
+    affinity.keep_off(os.getpid())
+    assert os.sched_getaffinity(0) == before

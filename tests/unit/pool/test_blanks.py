@@ -21,6 +21,7 @@ class Blank:
         self.on_placed = None
         self.adopted = self.error = None
         self.killed = self.released = False
+        self.is_sealed = False
 
     def adopt(self, version, listener):
         if self.error is not None:
@@ -199,6 +200,22 @@ async def test_all_go_where_memory_is_wanted():
     assert all(blank.killed for blank in maker.made)
     assert not maker.stock.drop()
     assert maker.stock.take(version(), "python3.11", "b") is None
+    end(maker)
+
+
+async def test_those_that_are_sealed_go_with_the_mounter_of_their_zygote_and_others_are_made():
+    maker = Maker()
+    for zygote in ("python3.11", "python3.12"):
+        maker.stock.take(version(runtime=zygote), zygote, "a")
+    await maker.filled(2 * SMALL.blanks)
+    sealed = [blank for blank in maker.made if blank.kind.zygote == "python3.11"][:1]
+    sealed[0].is_sealed = True
+    maker.stock.let_go("python3.12")
+    assert not any(blank.killed for blank in maker.made)
+    maker.stock.let_go("python3.11")
+    assert [blank for blank in maker.made if blank.killed] == sealed
+    sealed[0].die()
+    await maker.filled(2 * SMALL.blanks + 1)
     end(maker)
 
 

@@ -52,17 +52,20 @@ class Groups:
 
 
 class Ids:
-    """One id is enough here."""
+    """An id for each name."""
 
     def __init__(self):
         self.error = None
         self.taken = []
+        self.numbers = {}
 
     def take(self, name):
         if self.error is not None:
             raise self.error
         self.taken.append(name)
-        return 1
+        return self.numbers.setdefault(name, len(self.numbers) + 1)
+
+    take_ahead = take
 
     def give_back(self, name):
         self.taken.remove(name)
@@ -168,3 +171,22 @@ async def test_blanks_do_not_count_among_those_that_are_made():
     for held in blanks:
         held.acquire()
     assert {held.group.share for held in blanks} == {holding.STARTING_SHARE}
+
+
+@pytest.mark.asyncio
+async def test_a_blank_has_a_uid_before_its_function_is_known_and_keeps_it():
+    stores = supplies()
+    blanks = [stores.take_blank(256, 512) for _ in range(2)]
+    for held in blanks:
+        held.acquire()
+    uids = [held.uid for held in blanks]
+    assert len({0, *uids}) == 3
+    for held in blanks:
+        held.adopt(version(128))
+    assert [held.uid for held in blanks] == uids
+    worker = stores.take(version(128))
+    worker.acquire()
+    assert worker.uid not in uids
+    for held in (*blanks, worker):
+        held.give_back()
+    assert stores.sources.ids.taken == []

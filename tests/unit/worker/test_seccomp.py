@@ -111,6 +111,30 @@ def test_another_architecture_is_killed(machine):
         assert bpf.run(PROGRAM[machine], 0, arch) == seccomp.KILL
 
 
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_mounter_may_call_what_it_needs_and_nothing_else(machine):
+    program, arch = seccomp.mounter_program(machine), seccomp.ARCHITECTURES[machine]
+    names = {nr: name for name, nr in syscalls.OF_MOUNTERS[machine].items()}
+    for nr in range(1024):
+        if names.get(nr) == "setns":
+            continue
+        unlisted = seccomp.UNKNOWN if nr > syscalls.NEWEST else seccomp.REFUSE
+        assert bpf.run(program, nr, arch) == (seccomp.ALLOW if nr in names else unlisted), nr
+    reaching_out = "open openat execve clone fork socket connect bind kill prctl unlink pidfd_open setresuid"
+    needed = {"open_tree", "move_mount", "mount_setattr", "setns"}
+    assert needed < {*names.values()}
+    assert not {*reaching_out.split(), *FORBIDDEN} & {*names.values()} - needed
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_of_namespaces_a_mounter_may_join_those_of_mounts_alone(machine):
+    program, arch = seccomp.mounter_program(machine), seccomp.ARCHITECTURES[machine]
+    setns = syscalls.OF_MOUNTERS[machine]["setns"]
+    for kind in (0, 1 << 25, 1 << 26, 1 << 27, 1 << 28, 1 << 29, 1 << 30, 1 << 17 | 1 << 29):
+        assert bpf.run(program, setns, arch, 5, kind) == seccomp.REFUSE
+    assert bpf.run(program, setns, arch, 5, 1 << 17) == seccomp.ALLOW
+
+
 def test_x32_numbers_are_refused():
     for nr in range(600):
         assert ask("x86_64", seccomp.X32_BIT | nr) == seccomp.REFUSE
