@@ -177,7 +177,7 @@ class Spawn:
 class Mount:
     """Supervisor -> mounter, with a blank's gate as ancillary data: place these folders in its mount namespace."""
 
-    TAG: ClassVar[int] = 70
+    TAG: ClassVar[int] = 71
     folders: dict[str, str]
     """Host paths: "code", and where there are any "layers"."""
 
