@@ -119,8 +119,12 @@ PROMISES: tuple[Promise, ...] = (
     _promise(3, "HTTP, 32 connections", "rate", 12_000, "1/s", _mean("http.c32.rate"), scenario="http", least=True),
     _promise(4, "cold start, p50", "fork", 3e-3, "s", _share("cold.apart.latency", 0.5), scenario="cold"),
     _promise(4, "cold start, p99", "fork", 10e-3, "s", _share("cold.apart.latency", 0.99), scenario="cold"),
-    _promise(5, "cold start, snapshot, p50", "fork", 8e-3, "s", _share("snapshot.apart.latency", 0.5), scenario="snapshot"),
-    _promise(5, "cold start, snapshot, p99", "fork", 25e-3, "s", _share("snapshot.apart.latency", 0.99), scenario="snapshot"),
+    _promise(
+        5, "cold start, snapshot, p50", "fork", 8e-3, "s", _share("snapshot.apart.latency", 0.5), scenario="snapshot"
+    ),
+    _promise(
+        5, "cold start, snapshot, p99", "fork", 25e-3, "s", _share("snapshot.apart.latency", 0.99), scenario="snapshot"
+    ),
     _promise(6, "0 to 1,000 workers, hello", "fork", 4.0, "s", _mean("scale.hello.all"), scenario="scale"),
     _promise(6, "0 to 1,000 workers, snapshot", "fork", 15.0, "s", _mean("scale.heavy.all"), scenario="scale"),
     _promise(6, "calls failed meanwhile", "none", 0, "", _mean("scale.failed"), scenario="scale"),
