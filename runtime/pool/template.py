@@ -166,10 +166,8 @@ class Template:
         if self._learned or self.state is not State.READY:
             return
         try:
-            spans = touched.spans(pid)
-            if spans:
-                self._learned = True
-                self._door.send(wire.encode(wire.Touched(spans)), [])
+            self._door.send(wire.encode(wire.Touched(touched.spans(pid))), [])
+            self._learned = True
         except PermissionError:
             self._learned = True
         except (OSError, packets.QueueFull):

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from runtime import wire
 from runtime.pool import touched
 
 FORKING = """
@@ -56,6 +57,29 @@ def test_there_are_never_more_than_the_most(forked, monkeypatch):
     monkeypatch.setattr(touched, "MOST_PAGES", 2)
     pid, _ = forked
     assert sum(length for _, length in struct.iter_unpack("=QQ", touched.spans(pid))) == 2 * PAGE
+
+
+HUGE = """
+import mmap, os
+held = [mmap.mmap(-1, 1 << 42, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000) for _ in range(4)]
+apart = mmap.mmap(-1, 4096 * mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+for page in range(0, 4096, 2):
+    apart[page * mmap.PAGESIZE] = 1
+print(os.getpid(), flush=True)
+os.read(0, 1)
+"""
+
+
+def test_what_is_looked_at_and_told_is_bounded_however_much_there_is():
+    with subprocess.Popen([sys.executable, "-c", HUGE], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        found = touched.spans(int(process.stdout.readline()))
+        process.stdin.close()
+    assert 0 < len(found) <= 16 * touched.MOST_SPANS
+    assert len(wire.encode(wire.Touched(found))) <= wire.PACKET_LIMIT
+
+
+def test_the_most_that_is_told_fits_into_a_packet():
+    assert len(wire.encode(wire.Touched(bytes(16 * touched.MOST_SPANS)))) <= wire.PACKET_LIMIT
 
 
 def test_one_that_ended_shows_none():
