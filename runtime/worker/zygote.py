@@ -31,7 +31,6 @@ from runtime.worker import (
     interpreter,
     kernel,
     landlock,
-    mounter,
     practice,
     preload,
     rights,
@@ -42,6 +41,10 @@ from runtime.worker import (
     template,
 )
 from runtime.worker.job import Job, Setting
+
+# isort: split
+# Last: in the midst of what workers use, its code would spread that over more pages.
+from runtime.worker import mounter
 
 _ANCILLARY = socket.CMSG_SPACE(64 * 4)
 _NOT_OFFERED = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP)
