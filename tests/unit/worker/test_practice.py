@@ -62,7 +62,7 @@ def test_all_steps_run_that_call_the_kernel_by_our_functions_alone_and_none_has_
     assert practised == [name for name, _ in sandbox.PREPARE + sandbox.SEAL if name not in others]
     assert {function for name, function in sandbox.PREPARE + sandbox.SEAL if name in others} == {*practice.OTHERS}
     assert ran[practised.index("directory")] == "/var/task"
-    assert len(jobs) == 1
+    assert [job.has_gate for job in jobs] == [False, True]
 
 
 def test_the_kernel_is_called_again_afterwards_whatever_happened():
