@@ -166,8 +166,10 @@ class Template:
         if self._learned or self.state is not State.READY:
             return
         try:
-            self._door.send(wire.encode(wire.Touched(touched.spans(pid))), [])
-            self._learned = True
+            spans = touched.spans(pid)
+            if spans:  # else it is gone, too
+                self._learned = True
+                self._door.send(wire.encode(wire.Touched(spans)), [])
         except PermissionError:
             self._learned = True
         except (OSError, packets.QueueFull):
