@@ -64,15 +64,17 @@ async def sealed(rig, *, at_once=True, ahead=False, **changes):
     gate = mounting.Gate() if ahead else None
     fds = {"gate_fd": gate.theirs_fd} if gate is not None else {}
     worker = rig.order(code=None, limits=sandbox_rig.LIMITS, **fds, **changes)
-    while not at_once and not _reads(holding.pid_of(await worker.listener.pidfd)):
-        await asyncio.sleep(0)
-    if gate is not None:
+    if gate is None:
+        while not at_once and not _reads(holding.pid_of(await worker.listener.pidfd)):
+            await asyncio.sleep(0)
+        worker.send(wire.Seal(sandbox_rig.UID, sandbox_rig.UID, folders(rig), sandbox_rig.LIMITS))
+        confined = await worker.receive()
+    else:
         gate.passed()
         worker.gate = gate
+        confined = None if at_once else await worker.receive()
         rig.spawner.mounter.mount({"code": str(rig.code)}, gate)
-    else:
-        worker.send(wire.Seal(sandbox_rig.UID, sandbox_rig.UID, folders(rig), sandbox_rig.LIMITS))
-    confined = await worker.receive()
+        confined = confined or await worker.receive()
     assert type(confined) is wire.Confined, (confined, worker.read_log())
     ready = await worker.become()
     assert type(ready) is wire.Ready, (ready, worker.read_log())

@@ -85,7 +85,7 @@ def test_the_most_that_is_told_fits_into_a_packet():
 def test_one_that_ended_shows_none():
     with subprocess.Popen(["true"]) as child:
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-        with pytest.raises(OSError, match="No such process"):
+        with pytest.raises((ProcessLookupError, PermissionError)):  # the one for root, the other for everybody else
             touched.spans(child.pid)
     with pytest.raises(OSError, match="No such"):
         touched.spans(child.pid)
