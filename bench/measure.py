@@ -17,6 +17,14 @@ class Runs:
     cpu: list[procfs.FamilyCpu]
     """What the server took for each run; empty where it is not ours."""
 
+    def add(self, server: harness.Server, calls: list[plan.Call], **fields: Any) -> None:
+        """Run calls once more, with these other fields of their plan, and note what the server took for it."""
+        before = server.cpu()
+        self.results.append(server.run(calls, **fields))
+        after = server.cpu()
+        if before is not None and after is not None:
+            self.cpu.append(after - before)
+
     def good(self) -> list[histogram.Histogram]:
         """Return the latencies of the answers that were wanted, run by run."""
         return [
@@ -54,11 +62,7 @@ def interleaved(
     for turn in range(given.repeat):
         for name, (calls, fields) in loads.items():
             given.say(f"{name}: run {turn + 1} of {given.repeat}")
-            before = server.cpu()
-            found[name].results.append(server.run(calls, **{"duration_s": given.duration_s, **fields}))
-            after = server.cpu()
-            if before is not None and after is not None:
-                found[name].cpu.append(after - before)
+            found[name].add(server, calls, **{"duration_s": given.duration_s, **fields})
     return found
 
 

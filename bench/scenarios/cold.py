@@ -52,11 +52,7 @@ class _Ours:
 
     def _call(self, runs: measure.Runs, names: list[str], **fields: Any) -> None:
         calls = [plan.Call(path=client.invoke_path(name), body="{}", equals='{"ok": true}') for name in names]
-        before = self.server.cpu()
-        runs.results.append(self.server.run(calls, order="once", duration_s=60.0, seed=len(runs.results), **fields))
-        after = self.server.cpu()
-        if before is not None and after is not None:
-            runs.cpu.append(after - before)
+        runs.add(self.server, calls, order="once", duration_s=60.0, seed=len(runs.results), **fields)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

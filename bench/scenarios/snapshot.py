@@ -35,12 +35,7 @@ class _Heavy:
         self._run(self.without, None, connections=1, count=count)
 
     def _run(self, runs: measure.Runs, version: str | None, **fields: Any) -> None:
-        before = self.server.cpu()
-        calls = [heavy.call("heavy", version)]
-        runs.results.append(self.server.run(calls, duration_s=60.0, seed=len(runs.results), **fields))
-        after = self.server.cpu()
-        if before is not None and after is not None:
-            runs.cpu.append(after - before)
+        runs.add(self.server, [heavy.call("heavy", version)], duration_s=60.0, seed=len(runs.results), **fields)
 
 
 def run(given: setting.Setting) -> result.Result:
@@ -92,6 +87,7 @@ def run(given: setting.Setting) -> result.Result:
                 *measure.problems("with", ahead.cold),
                 *measure.problems("now and then", ahead.apart),
                 *measure.problems("none made ahead", none_ahead.cold),
+                *measure.problems("none made ahead, now and then", none_ahead.apart),
                 *measure.problems("without", ahead.without),
                 "Cold: there is no worker, but a template; each worker serves one call.",
                 "One copy at least is forked and confined ahead, once there was a start; with blanks = 0, none is.",

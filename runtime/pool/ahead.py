@@ -10,15 +10,13 @@ more, for what it may have done since; and one that uses the processor while it 
 """
 
 import asyncio
-import fcntl
 import itertools
 import os
-import termios
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from runtime import errors
-from runtime.pool import copied, demand, process, template
+from runtime.pool import copied, demand, link, process, template
 
 REFILL_DELAY_S = 0.01
 """After a copy was taken: the start that took it comes first."""
@@ -34,8 +32,6 @@ SEAL_LIMIT_S = 60.0
 
 _WAITING_S = 0.1
 """Processor time at the most of a copy that waits: it has nothing to do."""
-
-_NO_BYTES = bytes(4)
 
 
 Make = Callable[[template.Template, process.Listener], copied.Copied | None]
@@ -91,7 +87,7 @@ class _Waiting:
     def _spoken(self) -> None:
         copy = self.copy
         self.unwatch()
-        if fcntl.ioctl(copy.fds[1], termios.FIONREAD, _NO_BYTES) == _NO_BYTES:
+        if link.is_empty(copy.fds[1]):
             self._owner.discard(self, broken=True)  # it ended without a word
             return
         flaw = copy.flaw()

@@ -127,7 +127,7 @@ class Link:
 
     def drain_log(self) -> None:
         """Hand over the log bytes that are already in the pipe."""
-        if self._log_fd < 0 or fcntl.ioctl(self._log_fd, termios.FIONREAD, _NO_BYTES) == _NO_BYTES:
+        if self._log_fd < 0 or is_empty(self._log_fd):
             return  # as most often: to ask costs less than to be refused
         left = LOG_DRAIN_LIMIT
         while left > 0 and self._log_fd >= 0:
@@ -144,7 +144,7 @@ class Link:
     def drain(self) -> None:
         """Hear the messages that are already in the pipe of a worker that is gone."""
         for _ in range(PIPE_SIZE // READ_SIZE):
-            if self._response_fd < 0 or fcntl.ioctl(self._response_fd, termios.FIONREAD, _NO_BYTES) == _NO_BYTES:
+            if self._response_fd < 0 or is_empty(self._response_fd):
                 return
             self._response_readable()
 
@@ -274,6 +274,11 @@ class Link:
             self._loop.remove_reader(self._log_fd)
             os.close(self._log_fd)
             self._log_fd = -1
+
+
+def is_empty(fd: int) -> bool:
+    """Return whether there is nothing to read in a pipe."""
+    return fcntl.ioctl(fd, termios.FIONREAD, _NO_BYTES) == _NO_BYTES
 
 
 def printable(text: str) -> str:

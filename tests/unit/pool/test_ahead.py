@@ -10,6 +10,8 @@ import scripted
 from runtime import errors
 from runtime.pool import ahead, demand, link
 
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
 
 class Template:
     def __init__(self):
@@ -131,13 +133,6 @@ class Maker:
         await closing
         assert all(copy.released for copy in self.made if copy not in self.taken)
         assert not self.stock.count()
-
-
-@pytest.fixture(autouse=True)
-def no_leaks():
-    before = len(os.listdir("/proc/self/fd"))
-    yield
-    assert len(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ import scripted
 from runtime import errors, model
 from runtime.pool import blanks, demand, memory_class
 
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
 SMALL, LARGE = memory_class.make((128, 1769))[0], memory_class.make((128, 1769))[1]
 
 
@@ -78,13 +80,6 @@ class Maker:
         done = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_later(2 * blanks.REFILL_DELAY_S, done.set_result, None)
         await done
-
-
-@pytest.fixture(autouse=True)
-def no_leaks():
-    before = len(os.listdir("/proc/self/fd"))
-    yield
-    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def version(memory_mb=128, **changes):

@@ -10,6 +10,8 @@ import scripted
 from runtime import model, wire
 from runtime.pool import forked
 
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
 KILLED, REFUSED, ENDED = 9, 70 << 8, 0
 
 
@@ -90,13 +92,6 @@ class Listener:
 
     def process_failed(self, step, reason):
         self.heard.append((step, reason))
-
-
-@pytest.fixture(autouse=True)
-def no_leaks():
-    before = len(os.listdir("/proc/self/fd"))
-    yield
-    assert len(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.fixture

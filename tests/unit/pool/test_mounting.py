@@ -9,12 +9,7 @@ import pytest
 from runtime import errors, wire
 from runtime.pool import mounting
 
-
-@pytest.fixture(autouse=True)
-def no_leaks():
-    before = len(os.listdir("/proc/self/fd"))
-    yield
-    assert len(os.listdir("/proc/self/fd")) == before
+pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
 def mounter(ended):
