@@ -41,6 +41,10 @@ class WorkerLost(HotforkError):
     """A worker could not be started or broke before it could answer."""
 
 
+class Withdrawn(HotforkError):
+    """Nobody waits for the invocation any more."""
+
+
 class ApiError(HotforkError):
     """The caller's fault, as AWS's Lambda API reports it.
 

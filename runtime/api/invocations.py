@@ -195,9 +195,10 @@ class Invocations:
 class _Pending:
     """An Invoke whose outcome is still to come."""
 
-    __slots__ = ("_call", "_exchange", "_invocation")
+    __slots__ = ("_call", "_exchange", "_invocation", "_invoker")
 
     def __init__(self, runner: invoker.Invoker, exchange: http.Exchange, invocation: model.Invocation) -> None:
+        self._invoker = runner
         self._exchange = exchange
         self._invocation = invocation
         self._call: calls.Call | None = None
@@ -237,9 +238,8 @@ class _Pending:
         self._exchange.respond(*replies.of_error(error, self._invocation.request_id))
 
     def _withdraw(self) -> None:
-        # A call that already runs goes on to its end, as on AWS; one that waits for a worker is dropped.
         if self._call is not None:
-            self._call.cancelled = True
+            self._invoker.withdraw(self._call)
 
 
 def _is_async(path: str) -> bool:

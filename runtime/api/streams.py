@@ -26,10 +26,11 @@ def claims(path: str) -> bool:
 class Stream:
     """One streamed response."""
 
-    __slots__ = ("_call", "_exchange", "_invocation", "_started")
+    __slots__ = ("_call", "_exchange", "_invocation", "_invoker", "_started")
 
     def __init__(self, runner: invoker.Invoker, exchange: http.Exchange, invocation: model.Invocation) -> None:
         """Submit the invocation; raises what the invoker raises."""
+        self._invoker = runner
         self._exchange = exchange
         self._invocation = invocation
         self._started = False
@@ -62,8 +63,8 @@ class Stream:
         self._call.resume()
 
     def _left(self) -> None:
-        self._call.cancelled = True
         self._call.resume()
+        self._invoker.withdraw(self._call)
 
     def _ended(self, outcome: model.Outcome) -> None:
         if self._exchange.disconnected:

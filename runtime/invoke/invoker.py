@@ -27,6 +27,9 @@ class Runner(Protocol):
     def submit(self, call: calls.Call) -> None:
         """Run a call."""
 
+    def withdraw(self, call: calls.Call) -> None:
+        """Refuse a call that still waits for a worker, by ``Withdrawn``."""
+
 
 class Invoker:
     """Runs requests."""
@@ -72,8 +75,8 @@ class Invoker:
         """Run an invocation of a resolved version.
 
         Exactly one of the callbacks is called, once, later or before this returns. Raises TooManyRequests at once where
-        a concurrency limit is reached. Setting ``cancelled`` on the returned call withdraws it while it waits for a
-        worker. ``on_answer`` is called before the first of them, where an answer can be had sooner: see ``calls.Call``.
+        a concurrency limit is reached. ``on_answer`` is called before the first of them, where an answer can be had
+        sooner: see ``calls.Call``.
         """
         name, number = invocation.version.function_name, invocation.version.version
         reason = self._places.admit(name, number)
@@ -96,6 +99,10 @@ class Invoker:
         self._runner.submit(call)
         return call
 
+    def withdraw(self, call: calls.Call) -> None:
+        """Hear that nobody waits for a call any more: its place is free unless it runs; then it goes on, as on AWS."""
+        self._runner.withdraw(call)
+
     async def invoke(self, invocation: model.Invocation) -> model.Outcome:
         """Run an invocation and return its outcome; raise what refused it."""
         future: asyncio.Future[model.Outcome] = self._loop.create_future()
@@ -112,5 +119,5 @@ class Invoker:
         try:
             return await future
         except asyncio.CancelledError:
-            call.cancelled = True
+            self.withdraw(call)
             raise

@@ -9,10 +9,10 @@ class Call:
     """One admitted invocation.
 
     Exactly one of ``on_outcome(outcome)`` and ``on_refused(error)`` is called, once, from the event loop: the first
-    when the function answered or broke, the second when no worker could be had for it.
+    when the function answered or broke, the second when no worker could be had for it, or nobody waits for one.
     """
 
-    __slots__ = ("arrived", "cancelled", "invocation", "on_answer", "on_chunk", "on_outcome", "on_refused", "resume")
+    __slots__ = ("arrived", "invocation", "on_answer", "on_chunk", "on_outcome", "on_refused", "resume", "waits_for")
 
     def __init__(
         self,
@@ -26,8 +26,8 @@ class Call:
         """On the pool's clock, in seconds."""
         self.on_outcome = on_outcome
         self.on_refused = on_refused
-        self.cancelled = False
-        """Set when nobody waits any more: a call that has no worker yet is then dropped."""
+        self.waits_for: model.WorkerKey | None = None
+        """Which workers it waits for one of; None where it does not wait."""
         self.on_answer: Callable[[bytes | memoryview, str, str | None], None] | None = None
         """Called with payload, content type and error type as soon as the function answered, before its outcome: by no
         means always. It must not submit a call, for the worker is not free yet."""

@@ -117,10 +117,20 @@ class Group:
             self.gap.add(now - self._last_end)
         self._last_end = None if self.quiet else now
 
+    def enqueue(self, call: calls.Call) -> None:
+        """Let a call wait for a worker."""
+        self.waiting.append(call)
+        call.waits_for = self.key
+
     def next_call(self) -> calls.Call | None:
-        """Take the call that waited longest and is still wanted."""
-        while self.waiting:
-            call = self.waiting.popleft()
-            if not call.cancelled:
-                return call
-        return None
+        """Take the call that waited longest."""
+        if not self.waiting:
+            return None
+        call = self.waiting.popleft()
+        call.waits_for = None
+        return call
+
+    def withdraw(self, call: calls.Call) -> None:
+        """Let a call wait no more."""
+        self.waiting.remove(call)
+        call.waits_for = None

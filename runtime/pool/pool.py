@@ -85,9 +85,16 @@ class Pool:
             if group.isolated:
                 self._hold_ready(group)
             return
-        group.waiting.append(call)
+        group.enqueue(call)
         self._idle.undue(group.key)
         self._starts.for_waiting(group)
+
+    def withdraw(self, call: calls.Call) -> None:
+        """Refuse a call that still waits for a worker: nobody waits for the call."""
+        if call.waits_for is not None:
+            self._groups[call.waits_for].withdraw(call)
+            call.on_refused(errors.Withdrawn())
+            self._note_quiet()
 
     def retire(self, function_name: str, *, keep: Callable[[model.WorkerKey], bool]) -> None:
         """Let go of the workers of a function whose key ``keep`` refuses.
@@ -199,7 +206,7 @@ class Pool:
         if failure.init_expired and failed.init_limit_s == self._init_timeout_s != failed.version.timeout_s:
             # docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html: init that took longer than ten
             # seconds is run again at the invocation, within the function's own timeout.
-            if any(not call.cancelled for call in group.waiting):
+            if group.waiting:
                 self._start(group, failed.version.timeout_s)
             return
         if failed.kind is model.StartKind.SNAPSHOT and failure.error is not None:

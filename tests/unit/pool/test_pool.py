@@ -1,3 +1,4 @@
+import asyncio
 import dataclasses
 import json
 import os
@@ -299,11 +300,30 @@ async def test_idle_workers_of_a_retired_generation_die_at_once_and_others_stay(
 
 async def test_a_call_that_nobody_waits_for_any_more_is_not_run(stage):
     first = stage.submit()
-    first.call.cancelled = True
+    stage.pool.withdraw(first.call)
+    assert isinstance(first.exception(), errors.Withdrawn)
     await stage.ready(stage.actors[0])
     await scripted.until(lambda: stage.pool.statistics()["idle"] == 1)
-    assert not first.done()
     assert not [message for message in stage.actors[0].hear() if isinstance(message, wire.Invoke)]
+
+
+async def test_a_call_that_runs_goes_on_when_nobody_waits_for_it(stage):
+    first = stage.submit()
+    await stage.ready(stage.actors[0])
+    await stage.request(stage.actors[0])
+    stage.pool.withdraw(first.call)
+    assert not first.done()
+    stage.actors[0].say(wire.Response("r1", "application/json", b"1"))
+    assert (await first).payload == b"1"
+
+
+async def test_a_server_is_quiet_when_the_last_call_that_waited_is_withdrawn(stage):
+    first = stage.submit()
+    draining = asyncio.get_running_loop().create_task(stage.pool.drain(10))
+    await asyncio.sleep(0)
+    assert not draining.done()
+    stage.pool.withdraw(first.call)
+    assert await draining
 
 
 async def test_idle_workers_are_reaped_when_their_time_is_up():
@@ -733,4 +753,5 @@ async def test_one_functions_burst_does_not_keep_anothers_start_waiting(stage):
     assert before() <= 2 * starting.STARTS_A_TURN
     await scripted.until(lambda: len(stage.actors) == many + 2)
     for one in calls:
-        one.call.cancelled = True
+        stage.pool.withdraw(one.call)
+        assert isinstance(one.exception(), errors.Withdrawn)
