@@ -177,16 +177,15 @@ def start(pipe: channel.Channel, await_folders: Callable[[], None] | None = None
     costume = _costume if _costume is not None and _costume.fits() else interpreter.Costume()
     if not costume.worn:
         costume.put_on()
-    return _become(costume, pipe, await_folders)
-
-
-def _become(
-    costume: interpreter.Costume, pipe: channel.Channel, await_folders: Callable[[], None] | None = None
-) -> tuple["Server", int]:
-    assign = wire.Assign(*pipe.receive()[1:])
-    costume.be_told(assign)
+    # First: the message is there by then. Who waited for that would be woken twice, and the first time on the
+    # processor of the supervisor, which does not sleep yet.
     if await_folders is not None:
         await_folders()
+    return _become(costume, pipe)
+
+
+def _become(costume: interpreter.Costume, pipe: channel.Channel) -> tuple["Server", int]:
+    assign = wire.Assign(*pipe.receive()[1:])
     costume.become(assign)
     _log.install(os.environ.get("AWS_LAMBDA_LOG_FORMAT"), os.environ.get("AWS_LAMBDA_LOG_LEVEL"))
     began = time.perf_counter()

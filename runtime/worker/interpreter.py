@@ -142,8 +142,8 @@ class Costume:
         for path in [path for path in sys.path_importer_cache if path not in _STDLIB_PATH]:
             del sys.path_importer_cache[path]
 
-    def be_told(self, assign: wire.Assign) -> None:
-        """Have the environment of a function, which need not be in sight yet."""
+    def become(self, assign: wire.Assign) -> None:
+        """Be the interpreter of a function, up to the import of its handler."""
         # One by one: what a mapping does for all at once is more code, and pages, than this.
         for name in list(os.environ):
             del os.environ[name]
@@ -151,9 +151,6 @@ class Costume:
             os.environ[name] = value
         if assign.environment.get("TZ") != self._time_zone:
             time.tzset()
-
-    def become(self, assign: wire.Assign) -> None:
-        """Be the interpreter of a function that it was told of, up to the import of its handler."""
         os.chdir(assign.task_root)
         sys.argv = [os.path.join(assign.sdk_root, "bootstrap.py")]
         sys.orig_argv = [sys.executable, *sys.argv]

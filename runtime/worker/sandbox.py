@@ -114,7 +114,7 @@ def confine(job: Job, serve: Serve, rest: Callable[[], None]) -> NoReturn:
     """Confine this process and let it serve, or tell what stood in the way and exit; never returns.
 
     A process whose function is not known yet does ``rest``, which is for later's sake; without a gate it waits for
-    wire.Seal then, and with one it is confined, and waits for its function's folders when it is told which it is.
+    wire.Seal then, and with one it is confined, and waits for its function's folders.
     """
     try:
         check(job)
@@ -169,8 +169,9 @@ def await_folders() -> None:
     What came of it is left in the gate, for whoever looks. Nobody is woken by that, as by an answer: who is might get
     this processor at once, and just now somebody waits for us.
     """
-    answer = os.read(rights.GATE_FD, wire.GATE_LIMIT)
+    answer = b""
     with contextlib.suppress(OSError):  # shut, because the mounter is gone, or with the supervisor
+        answer = os.read(rights.GATE_FD, wire.GATE_LIMIT)
         os.write(rights.GATE_FD, answer)
     os.close(rights.GATE_FD)
     if answer != wire.PLACED:

@@ -13,6 +13,7 @@ import sandbox_rig
 
 from runtime import errors, wire
 from runtime.pool import mounting
+from runtime.worker import sandbox
 
 TASK_MOUNTS = "result = [line.split()[3:6] for line in open('/proc/self/mountinfo') if line.split()[4] == '/var/task']"
 ROOT_OR_USER = "root" if sandbox_rig.ROOT else "user"
@@ -143,8 +144,17 @@ async def test_an_order_for_a_blank_that_died_harms_nobody(rig):
     assert type(await adopted(rig, blank(rig), {"code": str(rig.code)})) is wire.Ready
 
 
-async def test_a_sealed_blank_ends_with_its_request_pipe(rig):
+async def test_a_sealed_blank_ends_with_its_gate(rig):
     worker = blank(rig)
+    assert type(await worker.receive()) is wire.Confined
+    worker.gate.close()
+    worker.gate = None
+    assert await worker.ended() == ("exit", sandbox.REFUSED << 8)
+
+
+async def test_a_sealed_blank_that_has_its_folders_ends_with_its_request_pipe(rig):
+    worker = blank(rig)
+    rig.spawner.mounter.mount({"code": str(rig.code)}, worker.gate)
     assert type(await worker.receive()) is wire.Confined
     os.close(worker.requests)
     worker.requests = os.open("/dev/null", os.O_WRONLY)
