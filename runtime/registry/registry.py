@@ -70,8 +70,8 @@ class Registry:
         self.new_id = new_id
         self.clock = clock
         self._updating: set[str] = set()
-        self._routes: ledger.Cache[tuple[str, str | None], Route] = ledger.Cache()
-        self._routed: dict[str, set[str | None]] = {}
+        self._routes: ledger.Cache[tuple[str, str], Route] = ledger.Cache()
+        self._routed: dict[str, set[str]] = {}
         self._unreferenced: set[str] = set()
         self.on_released: Callable[[], None] = lambda: None
         """Called when code may have lost its last reference; one listener."""
@@ -122,13 +122,15 @@ class Registry:
 
     def route(self, name: str, qualifier: str | None) -> Route:
         """Return where calls of a function under a qualifier go; raise ResourceNotFound."""
-        route = self._routes.get((name, qualifier))
+        # One route for both: a change of the function made it, and the first call finds it.
+        key = (name, qualifier or model.LATEST)
+        route = self._routes.get(key)
         if route is None:
             route = self._make_route(names.FunctionRef(name=name, qualifier=qualifier))
-            forgotten = self._routes.put((name, qualifier), route)
+            forgotten = self._routes.put(key, route)
             if forgotten is not None:
                 self._routed[forgotten[0]].discard(forgotten[1])
-            self._routed.setdefault(name, set()).add(qualifier)
+            self._routed.setdefault(name, set()).add(key[1])
         return route
 
     def _make_route(self, ref: names.FunctionRef) -> Route:
