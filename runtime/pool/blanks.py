@@ -105,11 +105,18 @@ class Blanks:
         stock = self._stock(kind)
         stock.demand.started(self._loop.time())
         stock.broken = False
-        self._refill_soon()
+        try:
+            return self._take(version, stock, kind.zygote, listener)
+        finally:
+            self._refill_soon()  # behind the start, which is on its way by then
+
+    def _take(
+        self, version: model.Version, stock: _Stock, zygote: str, listener: process.Listener
+    ) -> forked.Forked | None:
         if version.ephemeral_storage_mb != memory_class.TMP_MB:
             return None
         if not stock.ready:
-            others = (other for key, other in self._stocks.items() if key.zygote == kind.zygote)
+            others = (other for key, other in self._stocks.items() if key.zygote == zygote)
             stock = max(others, key=lambda other: len(other.ready))
         if not stock.ready:
             return None

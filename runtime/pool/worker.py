@@ -130,7 +130,6 @@ class Worker:
         self.slot = slot.Slot(slot_id)
         self.key = key
         self.version = version
-        self._journal = journal.Journal(around.observer, version, around.new_stream(version), provisioned=provisioned)
         self.call: calls.Call | None = None
         self.phases = model.Phases()
         self.init_limit_s = init_limit_s
@@ -153,6 +152,8 @@ class Worker:
         self.peak_bytes = 0
         """The most memory it had used at the end of its last call."""
         self._process = around.launcher.launch(version, self, copied=not provisioned)
+        # All that the process need not wait for comes now that it is on its way.
+        self._journal = journal.Journal(around.observer, version, around.new_stream(version), provisioned=provisioned)
         # Read when the sandbox stands: then it need not ask us.
         assign = around.launcher.assign(version, self._journal.stream, self.kind)
         fds, output = self._process.fds, self._journal.output
