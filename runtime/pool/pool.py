@@ -172,13 +172,14 @@ class Pool:
         """Give a new worker the call that waited longest, or keep it as a spare."""
         group = self._groups[ready.key]
         group.starting -= not ready.provisioned
+        if ready.provisioned:
+            self.provisioned.ready(ready)
+        self._use(group, ready)
+        # Behind the first call, which waits for none of it.
         self._starts.time.add(ready.phases.start)
         group.lane.start_time.add(ready.phases.start)
         self._observer.worker_started(ready.version, ready.kind, ready.phases)
         self._launcher.started(ready.version, ready.kind, ready.phases)
-        if ready.provisioned:
-            self.provisioned.ready(ready)
-        self._use(group, ready)
 
     def is_awaited(self, busy: worker.Worker) -> bool:
         """Return whether calls wait that a worker could serve."""
