@@ -161,6 +161,8 @@ class Costume:
             if entry and entry != assign.sdk_root and entry not in first:
                 first.append(entry)
         sys.path[:] = [*first, *_STDLIB_PATH, assign.sdk_root]
+        # A folder, so that it need not be tried whether it is a zip file.
+        sys.path_importer_cache[assign.task_root] = sys.path_hooks[-1](assign.task_root)
         self._make_way(first)
 
     def _make_way(self, folders: list[str]) -> None:
@@ -168,6 +170,8 @@ class Costume:
         if self._preloaded is not None and any(map(self._preloaded.is_brought_by, folders)):
             self._preloaded.discard()
         for folder in folders:
+            if not os.access(folder, os.F_OK):
+                continue  # as most have no layers; to make an exception of it costs as much as the rest
             try:
                 names = os.listdir(folder)
             except OSError:

@@ -99,6 +99,19 @@ def test_search_path(nursery, tmp_path):
     assert not [folder for folder in path[4:-1] if "site-packages" in folder or "dist-packages" in folder]
 
 
+def test_the_functions_folder_is_not_tried_as_anything_else(tmp_path):
+    preload = "import sys\ntried = sys.tried = []\ndef note(path):\n    tried.append(path)\n    raise ImportError"
+    (tmp_path / "task").mkdir()
+    roots = {"layer_root": str(tmp_path / "opt"), "sdk_root": str(tmp_path)}
+    with served.Nursery(preload=f"{preload}\nsys.path_hooks.insert(0, note)\nserver.prepare()") as nursery:
+        body = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\nimport nothing_else as one; return [one.here, sys.tried]"
+        (tmp_path / "nothing_else.py").write_text("here = True")
+        here, tried = evaluate(nursery, tmp_path / "task", body, **roots)
+    assert here
+    assert str(tmp_path) in tried
+    assert str(tmp_path / "task") not in tried
+
+
 def test_task_before_layers_before_sdk(nursery, tmp_path):
     task, layers, sdk = tmp_path / "task", tmp_path / "opt", tmp_path / "runtime"
     site = layers / "python" / "lib" / VERSION / "site-packages"
