@@ -59,6 +59,9 @@ _REHEARSED = wire.encode(
 """What a worker is sent in a rehearsal."""
 
 _costume: interpreter.Costume | None = None
+_rehearsed: "Server | None" = None
+"""Of the last rehearsal in the zygote. As long as it lives, the names in its code are known to the interpreter, and no
+worker that rehearses has to enter them in its table, on another page each."""
 _log = function_logs.FunctionLog()
 
 
@@ -88,6 +91,7 @@ def practise(begin: Callable[[], None], also: Iterable[Any]) -> None:
     it. The process is as it was then, but for what every worker does, too. ``begin`` practises what comes before a
     start; ``also`` are functions that workers run, and nobody can practise.
     """
+    global _rehearsed
     folder, path, arguments = os.getcwd(), list(sys.path), (sys.argv, sys.orig_argv)  # noqa: PTH109 - no Path in a worker
 
     def once() -> None:
@@ -97,9 +101,10 @@ def practise(begin: Callable[[], None], also: Iterable[Any]) -> None:
     functions = (serve, live, _run, start, Server.run, _reap, *also)
     hotcode.move(hotcode.run_by(once) | {id(function.__code__) for function in functions})
     _clear_caches()
+    hotcode.look_up(functions)  # first: two may have one place in the table, which is the later one's
     for _ in range(_REPETITIONS):
         begin()
-        _try_out()
+        _rehearsed = _try_out()
     os.chdir(folder)
     sys.path[:] = path
     sys.argv, sys.orig_argv = arguments
@@ -122,7 +127,7 @@ def rehearse() -> None:
     _try_out()
 
 
-def _try_out() -> None:
+def _try_out() -> "Server":
     assert _costume is not None
     requests, writing = os.pipe()
     null = os.open(os.devnull, os.O_WRONLY)
@@ -135,6 +140,7 @@ def _try_out() -> None:
         os.close(fd)
     del sys.modules[_REHEARSAL]
     _costume.forget()
+    return server
 
 
 def serve(request_fd: int, response_fd: int, await_folders: Callable[[], None] | None = None) -> NoReturn:

@@ -35,7 +35,8 @@ def find(name: str) -> Callable[[Any, Any], Any]:
             [f'  File "{error.filename}" Line {error.lineno}\n    {error.text}'],
         ) from None
     try:
-        function: Callable[[Any, Any], Any] = getattr(module, function_name)
+        # Interned as in its module: what is looked up is noted by the name's address, on a page that few have to copy.
+        function: Callable[[Any, Any], Any] = getattr(module, sys.intern(function_name))
     except AttributeError:
         raise faults.Fault(
             faults.HANDLER_NOT_FOUND, f"Handler '{function_name}' missing on module '{module_name}'"

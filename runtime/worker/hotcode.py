@@ -10,7 +10,7 @@ import gc
 import os
 import sys
 import types
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 from runtime.worker import dense, kernel
@@ -56,6 +56,22 @@ def move(hot: Container[int]) -> None:
         moved = [_copied(function.__code__) for function in found]
     for function, code in zip(found, moved, strict=True):
         function.__code__ = code
+
+
+def look_up(functions: Iterable[types.FunctionType]) -> None:
+    """Look up what functions name of modules and classes, as to run them would: of functions that cannot be run here.
+
+    The interpreter notes it in a table, of which a child copies a page for most names that it has to note itself.
+    """
+    for function in functions:
+        beside = function.__globals__
+        inside = (vars(value) for value in beside.values() if isinstance(value, types.ModuleType))
+        kinds = {kind for names in (beside, *inside) for kind in names.values() if isinstance(kind, type)}
+        for name in function.__code__.co_names:
+            getattr(sys, name, None)  # it is the type that counts, and all modules have the same
+            for kind in kinds:
+                if name in vars(kind):
+                    getattr(kind, name)
 
 
 def _copied(code: types.CodeType) -> types.CodeType:

@@ -23,6 +23,9 @@ WORKER_GID = 990
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 INOTIFY_INSTANCES, INOTIFY_WATCHES = 8, 8192
 """Of a worker in a user namespace of its own. The kernel's default is 128 instances for all that one user runs."""
+_LIMITS = {name.removeprefix("RLIMIT_"): number for name, number in vars(resource).items() if name[:7] == "RLIMIT_"}
+"""By their names in orders. A name that is put together lies elsewhere each time, and so does what the interpreter
+notes of its look-up: that would be a copied page each."""
 _SPARE_FD = 64
 """Where descriptors are parked while 0 to 4 are laid out."""
 
@@ -73,7 +76,7 @@ def limits(job: Job) -> None:
     # program, which ignores the limit otherwise: core(5).
     for name, value in {**job.order.limits, "CORE": 1}.items():
         if name.isupper():
-            kernel.hold_to(getattr(resource, f"RLIMIT_{name}"), value)
+            kernel.hold_to(_LIMITS[name], value)
 
 
 def identity(job: Job) -> None:

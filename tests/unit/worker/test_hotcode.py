@@ -39,6 +39,30 @@ assert places[-1] - places[0] < 6 * sum(sys.getsizeof(function.__code__) for fun
 """
 
 
+class _Noted(type):
+    """Of classes whose attributes are looked up by name."""
+
+    def __getattribute__(cls, name):
+        if name == "method":
+            looked_up.append(cls)
+        return super().__getattribute__(name)
+
+
+class Kind(metaclass=_Noted):
+    """Has a method, and what must not be computed."""
+
+    def method(self):
+        """Be looked up."""
+
+    @property
+    def costly(self):
+        """Fail."""
+        raise AssertionError
+
+
+looked_up = []
+
+
 @pytest.mark.parametrize("interpreter", served.INTERPRETERS, ids=served.name_of)
 def test_what_runs_is_moved_and_runs_on(interpreter):
     path = [str(served.ROOT), str(served.SITE)]
@@ -51,3 +75,11 @@ def test_what_is_watched_is_done_in_a_child_that_is_waited_for():
     assert hotcode.run_by(lambda: seen.append(1))
     assert not seen
     assert psutil.Process().children() == before
+
+
+def test_what_a_function_names_is_looked_up_at_classes_and_nothing_is_run():
+    def use(kind):
+        return subprocess.nothing_there, kind.costly, kind.method()
+
+    hotcode.look_up([use])
+    assert looked_up == [Kind]
