@@ -14,8 +14,6 @@ from runtime import wire
 from runtime.worker import kernel
 
 _HEADER = struct.Struct(">I")
-_pack = msgpack.Packer(autoreset=True).pack
-"""packb would make a packer for each response, with a buffer of a quarter of a megabyte."""
 _KEPT = 32 * 1024 * 1024
 """Bytes of freed memory that a worker keeps once it had a large payload: its event and texts of such a size."""
 
@@ -69,8 +67,8 @@ class Channel:
             self._write(head)
             self._write(payload)
             return
-        body: bytes = _pack((wire.Response.TAG, request_id, content_type, payload))
-        self._write(_HEADER.pack(len(body)) + body)
+        # By the packer that said Ready: another would be two more pages of each worker.
+        self._write(wire.encode_fields(wire.Response.TAG, request_id, content_type, payload))
 
     def _write(self, frame: bytes) -> None:
         if os.getpid() != self._owner:
