@@ -16,7 +16,7 @@ _REMEMBERED = 10_000
 class Lane:
     """What is remembered of the calls of one version and tenant, also while there is no worker for them."""
 
-    __slots__ = ("calls", "clock", "policy", "quiet_since", "size_bytes", "start_time")
+    __slots__ = ("calls", "clock", "policy", "quiet_since", "service", "size_bytes", "start_time")
 
     def __init__(self, policy: keepalive.Policy) -> None:
         self.policy = policy
@@ -27,6 +27,8 @@ class Lane:
         """Of ``keepalive.worth_keeping``."""
         self.start_time = scaler.Average()
         """Of a worker, in seconds."""
+        self.service = scaler.Average()
+        """How long a call takes, in seconds."""
         self.size_bytes = 0
         """Of a worker, as last seen."""
 
@@ -65,7 +67,7 @@ class Group:
 
     __slots__ = (
         *("_last_end", "busy", "gap", "idle", "isolated", "key", "lane", "patience", "retired", "served"),
-        *("served_before", "service", "stand", "starting", "version", "waiting", "workers"),
+        *("served_before", "stand", "starting", "trial_ends", "unmade", "version", "waiting", "workers"),
     )
 
     def __init__(
@@ -82,6 +84,10 @@ class Group:
         self.workers: set[worker.Worker] = set()
         self.starting = 0
         """Without those that will be held ready: no call waits for one, though it may be served by one."""
+        self.unmade: set[worker.Worker] = set()
+        """Of those that are starting: who does not stand yet."""
+        self.trial_ends = 0.0
+        """Until when the first workers may find out how long a call takes; 0: before them. On the pool's clock."""
         self.busy = 0
         self.retired = False
         self.isolated = False
@@ -93,8 +99,6 @@ class Group:
         self.gap = scaler.Average()
         """How long after the call before it a call ended, while there were others, in seconds."""
         self._last_end: float | None = None
-        self.service = scaler.Average()
-        """How long a call takes, in seconds."""
         self.patience: asyncio.TimerHandle | None = None
         """Wakes when the call that waits longest has waited for as long as a start takes."""
 
@@ -102,6 +106,22 @@ class Group:
     def quiet(self) -> bool:
         """Return whether nobody is served, and nobody waits."""
         return not self.busy and not self.waiting
+
+    def is_on_trial(self, now: float) -> bool:
+        """Return whether the first workers may still find out how long a call takes."""
+        if self.lane.service.value is not None:
+            return False
+        if not self.trial_ends:
+            self.trial_ends = now + scaler.TRIAL_LIMIT_S
+        return now < self.trial_ends
+
+    def end_trial(self, now: float) -> bool:
+        """Let the trial, if there is one, end soon, for a worker is ready; return whether it is the first."""
+        soon = now + scaler.TRIAL_S
+        is_first = self.trial_ends > soon
+        if is_first:
+            self.trial_ends = soon
+        return is_first
 
     def rest(self, one: worker.Worker) -> None:
         """Let a worker be idle."""

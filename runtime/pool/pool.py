@@ -168,10 +168,15 @@ class Pool:
 
     # What workers tell
 
+    def worker_confined(self, made: worker.Worker) -> None:
+        """Let another start begin."""
+        self._made(self._groups[made.key], made)
+
     def worker_ready(self, ready: worker.Worker) -> None:
         """Give a new worker the call that waited longest, or keep it as a spare."""
         group = self._groups[ready.key]
         group.starting -= not ready.provisioned
+        self._starts.ready(group)
         if ready.provisioned:
             self.provisioned.ready(ready)
         self._use(group, ready)
@@ -189,7 +194,7 @@ class Pool:
         """Give a freed worker the call that waited longest, or let it idle."""
         group = self._groups[free.key]
         self._ended(group)
-        group.service.add(free.last_s)
+        group.lane.service.add(free.last_s)
         group.lane.size_bytes = free.peak_bytes
         if free.slot.state is slot.State.IDLE:
             self._use(group, free)
@@ -204,6 +209,7 @@ class Pool:
             return
         group = self._groups[failed.key]
         group.starting -= 1
+        self._made(group, failed)
         if failure.init_expired and failed.init_limit_s == self._init_timeout_s != failed.version.timeout_s:
             # docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html: init that took longer than ten
             # seconds is run again at the invocation, within the function's own timeout.
@@ -237,6 +243,7 @@ class Pool:
         self._affinity.forget(dead)
         group = self._groups[dead.key]
         group.workers.discard(dead)
+        self._made(group, dead)
         self.worker_lost(dead)
         if dead.provisioned:
             self.provisioned.dead(dead)
@@ -368,8 +375,15 @@ class Pool:
         started = worker.Worker(self._around, number, group.key, group.version, init_limit_s, provisioned=provisioned)
         group.workers.add(started)
         group.starting += not provisioned
+        group.unmade.add(started)
         self._alive += 1
         return started
+
+    def _made(self, group: groups.Group, one: worker.Worker) -> None:
+        """Note that a worker stands, or never will."""
+        if one in group.unmade:
+            group.unmade.discard(one)
+            self._starts.go_on(group)
 
     def _running_calls(self) -> bool:
         return any(

@@ -2,17 +2,20 @@
 
 import asyncio
 import itertools
+import os
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
 from runtime import errors, model
+from runtime.pool import gate, scaler
 from runtime.pool import group as groups
-from runtime.pool import scaler
 
 NO_ROOM = "ConcurrentInvocationLimitExceeded"
 START_S = 0.01
 """How long a start is taken to last before one was measured."""
+AT_ONCE = 2 * gate.AT_ONCE
+"""Workers of a group that are in the making: while the others wait, it may turn out that they are not needed."""
 STARTS_A_TURN = 4
 """Workers that are ordered in one turn of the event loop: an order takes it half a millisecond."""
 _RATES = 10_000
@@ -49,53 +52,88 @@ class Starts:
         """How long a start takes, in seconds."""
         self._rates: OrderedDict[str, scaler.ScaleOut] = OrderedDict()
         """Of the functions that started workers last."""
+        self._processors = len(os.sched_getaffinity(0))
         self._turn_left = STARTS_A_TURN
         self._put_off: dict[model.WorkerKey, tuple[groups.Group, int]] = {}
-        """Groups whose starts wait for the next turn, and how many."""
+        """Groups whose starts wait for the next turn, or for those before them, and how many."""
 
     def for_waiting(self, group: groups.Group) -> None:
         """Start as many workers as the waiting calls of a group are worth now."""
+        if group.isolated:
+            self._start_some(group, max(len(group.waiting) - group.starting, 0))
+            return
         count = scaler.starts(
             waiting=len(group.waiting),
             starting=group.starting,
-            busy=0 if group.isolated else group.busy,
-            service_s=group.service.value,
+            busy=group.busy,
+            service_s=group.lane.service.value,
             gap_s=group.gap.value,
             start_s=self._start_s,
+            processors=self._processors,
+            on_trial=group.is_on_trial(self._clock()),
         )
         self._start_some(group, count)
+
+    def ready(self, group: groups.Group) -> None:
+        """Let the calls that wait for a group's first worker see first how fast it is, now that it is ready."""
+        if group.end_trial(self._clock()) and group.patience is not None:
+            group.patience.cancel()
+            self._be_patient(group)
+
+    def _patience_s(self, group: groups.Group) -> float:
+        """Return how long a call waits until it gets a start for itself."""
+        return scaler.TRIAL_S if group.lane.service.value is None else self._start_s
 
     @property
     def _start_s(self) -> float:
         return self.time.value or START_S
 
     def _patience_ended(self, group: groups.Group) -> None:
-        """Start workers for the calls that waited as long as a start takes, and were not served."""
+        """Start workers for the calls that waited long enough, and were not served."""
         group.patience = None
         if not self._owner.holds(group):
             return
-        overdue = self._clock() - self._start_s
+        if group.is_on_trial(self._clock()):
+            self._start_some(group, 0)
+            return
+        patience_s = self._patience_s(group)
+        overdue = self._clock() - patience_s
         count = scaler.late_starts(
             waiting=len(group.waiting),
             overdue=sum(1 for _ in itertools.takewhile(lambda call: call.arrived <= overdue, group.waiting)),
             starting=group.starting,
             served=group.served - group.served_before,
+            patience_s=patience_s,
+            processors=self._processors,
         )
         self._start_some(group, count)
 
     def _start_some(self, group: groups.Group, count: int) -> None:
-        if count and self._turn_left == STARTS_A_TURN:
+        now = max(min(count, self._turn_left, AT_ONCE - len(group.unmade)), 0)
+        if now and self._turn_left == STARTS_A_TURN:
             self._loop.call_soon(self._next_turn)
-        now = min(count, self._turn_left)
         self._turn_left -= now
         for _ in range(now):
             self._start_one(group)
         if now < count:
             self._put_off[group.key] = (group, count - now)
         if group.patience is None and len(group.waiting) > group.starting:
-            group.served_before = group.served
-            group.patience = self._loop.call_later(self._start_s, self._patience_ended, group)
+            self._be_patient(group)
         self._owner.drop_if_empty(group)
+
+    def _be_patient(self, group: groups.Group) -> None:
+        group.served_before = group.served
+        group.patience = self._loop.call_later(self._patience_s(group), self._patience_ended, group)
+
+    def go_on(self, group: groups.Group) -> None:
+        """Start workers of a group that were put off, now that there is room for another start."""
+        _, count = self._put_off.pop(group.key, (group, 0))
+        if count:
+            self._start_put_off(group, count)
+
+    def _start_put_off(self, group: groups.Group, count: int) -> None:
+        if self._owner.holds(group):
+            self._start_some(group, max(min(count, len(group.waiting) - group.starting), 0))
 
     def _next_turn(self) -> None:
         """Start the workers that were put off, so that the event loop sees to others in between."""
@@ -106,8 +144,7 @@ class Starts:
         # Who was first may have taken the whole turn: it is the last one now.
         first, *others = put_off.values()
         for group, count in (*others, first):
-            if self._owner.holds(group):
-                self._start_some(group, max(min(count, len(group.waiting) - group.starting), 0))
+            self._start_put_off(group, count)
 
     def _start_one(self, group: groups.Group) -> None:
         """Start a worker, or refuse the call that waited longest."""

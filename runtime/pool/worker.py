@@ -42,6 +42,9 @@ _MB = 1024 * 1024
 class Owner(Protocol):
     """Hears the turns of a worker's life."""
 
+    def worker_confined(self, worker: "Worker") -> None:
+        """Hear that it stands: what is left of its start is its function's own."""
+
     def worker_ready(self, worker: "Worker") -> None:
         """Hear that it can be given a call, for the first time."""
 
@@ -318,6 +321,7 @@ class Worker:
         self._process.missing.update(confined.missing)
         self._process.confined()
         self._journal.initialising(restored=self._process.kind is model.StartKind.SNAPSHOT)
+        self._around.owner.worker_confined(self)
 
     def _ready(self, import_s: float) -> None:
         self._stop_timer()

@@ -7,7 +7,7 @@ import pytest
 import scripted
 
 from runtime import errors, model, wire
-from runtime.pool import idle, starting, worker
+from runtime.pool import idle, scaler, starting, worker
 
 
 @pytest.fixture
@@ -739,6 +739,48 @@ async def test_a_call_on_a_worker_that_is_about_to_end_may_still_be_answered(sta
     assert stage.pool.statistics()["idle"] == 0
 
 
+async def test_the_first_workers_of_a_function_find_out_how_long_its_calls_take(stage):
+    calls = [stage.submit() for _ in range(40)]
+    assert len(stage.actors) == scaler.TRIAL
+    await stage.ready(stage.actors[0])
+    for _ in calls:
+        await stage.answer(stage.actors[0])
+    for one in calls:
+        await one
+    assert len(stage.actors) == scaler.TRIAL
+
+
+async def test_calls_that_take_long_get_a_worker_each_after_the_trial(stage):
+    many = 2 * scaler.TRIAL
+    calls = [stage.submit() for _ in range(many)]
+    await stage.ready(stage.actors[0])
+    await scripted.until(lambda: len(stage.actors) == many)
+    for actor in stage.actors[1:]:
+        await stage.ready(actor)
+    for actor in stage.actors:
+        await stage.answer(actor)
+    for one in calls:
+        await one
+
+
+async def test_so_many_starts_are_begun_at_once_and_the_others_when_those_stand(stage):
+    many = starting.AT_ONCE + 3
+    calls = [stage.submit() for _ in range(many)]
+    await scripted.until(lambda: len(stage.actors) == starting.AT_ONCE)
+    stage.actors[0].say(wire.Confined({}))
+    await scripted.until(lambda: len(stage.actors) == starting.AT_ONCE + 1)
+    stage.actors[1].exit(9)
+    await scripted.until(lambda: len(stage.actors) == starting.AT_ONCE + 2)
+    assert (await calls[0]).failed
+    for one in calls[1:]:
+        stage.pool.withdraw(one.call)
+        assert isinstance(one.exception(), errors.Withdrawn)
+    stage.actors[2].say(wire.Confined({}))
+    await stage.ready(stage.actors[3])
+    await scripted.until(lambda: stage.pool.statistics()["idle"] == 1)
+    assert len(stage.actors) == starting.AT_ONCE + 2
+
+
 async def test_one_functions_burst_does_not_keep_anothers_start_waiting(stage):
     many = 20 * starting.STARTS_A_TURN
     calls = [stage.submit() for _ in range(many)]
@@ -751,7 +793,7 @@ async def test_one_functions_burst_does_not_keep_anothers_start_waiting(stage):
 
     await scripted.until(lambda: before() is not None)
     assert before() <= 2 * starting.STARTS_A_TURN
-    await scripted.until(lambda: len(stage.actors) == many + 2)
+    await scripted.until(lambda: len(stage.actors) == starting.AT_ONCE + 2)
     for one in calls:
         stage.pool.withdraw(one.call)
         assert isinstance(one.exception(), errors.Withdrawn)

@@ -14,15 +14,22 @@ from runtime.pool import scaler
         ({"waiting": 1, "busy": 1}, 1),  # how long a call takes is not known yet
         ({"waiting": 1, "busy": 1, "service_s": 0.3}, 1),  # a slow function: its worker will not be free soon
         ({"waiting": 10, "busy": 1, "service_s": 0.001}, 0),  # a fast one serves ten calls while one would start
-        ({"waiting": 25, "busy": 1, "service_s": 0.001}, 15),
+        ({"waiting": 16, "busy": 1, "service_s": 0.001}, 3),  # while three start, it serves the others
+        ({"waiting": 11, "busy": 1, "service_s": 0.001}, 1),
         ({"waiting": 1, "busy": 1, "service_s": 0.0}, 0),
         ({"waiting": 30, "busy": 2, "service_s": 0.005, "gap_s": 0.0002}, 0),  # it is the supervisor that is slow
-        ({"waiting": 30, "busy": 2, "service_s": 0.005, "gap_s": 0.002}, 20),
-        ({"waiting": 30, "busy": 2, "service_s": 0.3, "gap_s": 0.15}, 30),
+        ({"waiting": 30, "busy": 2, "service_s": 0.005, "gap_s": 0.002}, 5),
+        ({"waiting": 30, "busy": 2, "service_s": 0.3, "gap_s": 0.15}, 29),
+        ({"waiting": 250, "starting": 3, "busy": 1, "service_s": 0.001}, 12),  # those that start count as well
+        ({"waiting": 20, "starting": 3, "service_s": 9.0}, 17),
+        ({"waiting": 20, "on_trial": True}, 4),
+        ({"waiting": 20, "starting": 3, "on_trial": True}, 1),
+        ({"waiting": 20, "starting": 2, "busy": 3, "on_trial": True}, 0),
+        ({"waiting": 2, "on_trial": True}, 2),
     ],
 )
 def test_the_number_of_starts(state, expected):
-    full = {"starting": 0, "busy": 0, "service_s": None, "gap_s": None, "start_s": 0.01, **state}
+    full = {"starting": 0, "busy": 0, "service_s": None, "gap_s": None, "start_s": 0.01, "processors": 2, **state}
     assert scaler.starts(**full) == expected
 
 
@@ -34,10 +41,12 @@ def test_the_number_of_starts(state, expected):
         ({"waiting": 30, "overdue": 10, "served": 25}, 0),  # it goes on, and their turn will come
         ({"waiting": 30, "overdue": 10, "served": 4}, 6),
         ({"waiting": 30, "overdue": 0}, 0),
+        ({"waiting": 250, "overdue": 200, "served": 40}, 12),
     ],
 )
 def test_the_number_of_late_starts(state, expected):
-    assert scaler.late_starts(**{"starting": 0, "served": 0, **state}) == expected
+    full = {"starting": 0, "served": 0, "patience_s": 0.01, "processors": 2, **state}
+    assert scaler.late_starts(**full) == expected
 
 
 @given(
@@ -47,16 +56,29 @@ def test_the_number_of_late_starts(state, expected):
     st.none() | st.floats(0, 900),
     st.none() | st.floats(0, 900),
     st.floats(0.001, 10),
+    st.integers(1, 128),
+    st.booleans(),
 )
-def test_never_more_than_are_missing(waiting, starting, busy, service, gap, start):
-    count = scaler.starts(waiting=waiting, starting=starting, busy=busy, service_s=service, gap_s=gap, start_s=start)
+def test_never_more_than_are_missing(waiting, starting, busy, service, gap, start, processors, on_trial):
+    count = scaler.starts(
+        waiting=waiting,
+        starting=starting,
+        busy=busy,
+        service_s=service,
+        gap_s=gap,
+        start_s=start,
+        processors=processors,
+        on_trial=on_trial,
+    )
     assert 0 <= count <= max(0, waiting - starting)
 
 
 @given(st.integers(0, 2000), st.integers(0, 2000), st.integers(0, 2000))
 def test_an_overdue_call_gets_a_start_where_nobody_is_served(waiting, overdue, starting):
     overdue = min(overdue, waiting)
-    count = scaler.late_starts(waiting=waiting, overdue=overdue, starting=starting, served=0)
+    count = scaler.late_starts(
+        waiting=waiting, overdue=overdue, starting=starting, served=0, patience_s=0.01, processors=2
+    )
     assert count == min(overdue, max(0, waiting - starting))
 
 
