@@ -106,7 +106,7 @@ class Blanks:
         stock.demand.started(self._loop.time())
         stock.broken = False
         try:
-            return self._take(version, stock, kind.zygote, listener)
+            return self._take(version, stock, zygote, listener)
         finally:
             self._refill_soon()  # behind the start, which is on its way by then
 

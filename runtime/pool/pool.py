@@ -209,7 +209,6 @@ class Pool:
             return
         group = self._groups[failed.key]
         group.starting -= 1
-        self._made(group, failed)
         if failure.init_expired and failed.init_limit_s == self._init_timeout_s != failed.version.timeout_s:
             # docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html: init that took longer than ten
             # seconds is run again at the invocation, within the function's own timeout.

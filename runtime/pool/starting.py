@@ -80,24 +80,20 @@ class Starts:
             group.patience.cancel()
             self._be_patient(group)
 
-    def _patience_s(self, group: groups.Group) -> float:
-        """Return how long a call waits until it gets a start for itself."""
-        return scaler.TRIAL_S if group.lane.service.value is None else self._start_s
-
     @property
     def _start_s(self) -> float:
         return self.time.value or START_S
 
-    def _patience_ended(self, group: groups.Group) -> None:
-        """Start workers for the calls that waited long enough, and were not served."""
+    def _patience_ended(self, group: groups.Group, patience_s: float) -> None:
+        """Start workers for the calls that waited for so long, and were not served."""
         group.patience = None
         if not self._owner.holds(group):
             return
-        if group.is_on_trial(self._clock()):
+        now = self._clock()
+        if group.is_on_trial(now):
             self._start_some(group, 0)
             return
-        patience_s = self._patience_s(group)
-        overdue = self._clock() - patience_s
+        overdue = now - patience_s
         count = scaler.late_starts(
             waiting=len(group.waiting),
             overdue=sum(1 for _ in itertools.takewhile(lambda call: call.arrived <= overdue, group.waiting)),
@@ -122,8 +118,10 @@ class Starts:
         self._owner.drop_if_empty(group)
 
     def _be_patient(self, group: groups.Group) -> None:
+        """See later who was not served by then."""
+        patience_s = scaler.TRIAL_S if group.lane.service.value is None else self._start_s
         group.served_before = group.served
-        group.patience = self._loop.call_later(self._patience_s(group), self._patience_ended, group)
+        group.patience = self._loop.call_later(patience_s, self._patience_ended, group, patience_s)
 
     def go_on(self, group: groups.Group) -> None:
         """Start workers of a group that were put off, now that there is room for another start."""
