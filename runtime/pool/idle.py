@@ -44,7 +44,8 @@ class Idle:
         """Since when each idles; idle longest first."""
         self._due: dict[model.WorkerKey, tuple[groups.Group, float]] = {}
         """Groups without a worker, and when one is to be started."""
-        self._unfrozen: set[worker.Worker] = set()
+        self._unfrozen: dict[worker.Worker, float] = {}
+        """When each is to be frozen, or looked at whether it stands still."""
         self._unseen: deque[worker.Worker] = deque()
         """Those that are still to be looked at in this round."""
         self._parting: dict[worker.Worker, None] = {}
@@ -58,10 +59,11 @@ class Idle:
     def put(self, group: groups.Group, one: worker.Worker) -> None:
         """Keep a worker."""
         group.rest(one)
-        self._since[one] = (group, self._loop.time())
+        now = self._loop.time()
+        self._since[one] = (group, now)
         if self._looking is None:
             self._looking = self._loop.call_later(self._look_s, self._look)
-        self._unfrozen.add(one)
+        self._unfrozen[one] = now + FREEZE_AFTER_S
         if self._freezing is None:
             self._freezing = self._loop.call_later(FREEZE_AFTER_S, self._freeze)
 
@@ -83,7 +85,7 @@ class Idle:
         """Let go of all of a group: nobody is given one any more, but of many some live for a moment yet."""
         for one in list(group.idle):
             self.forget(one)
-            self._unfrozen.discard(one)
+            self._unfrozen.pop(one, None)
             self._parting[one] = None
         if self._letting_go is None:
             self._part()
@@ -124,7 +126,7 @@ class Idle:
 
     def _let_go(self, one: worker.Worker) -> None:
         self.forget(one)
-        self._unfrozen.discard(one)
+        self._unfrozen.pop(one, None)
         one.drain()
 
     def _part(self) -> None:
@@ -174,15 +176,16 @@ class Idle:
     def _freeze(self) -> None:
         """Freeze the workers that have idled since the last time; the others have their turn next."""
         self._freezing = None
-        until = self._loop.time() - FREEZE_AFTER_S
+        now = self._loop.time()
         left = _A_TURN
-        for one in list(self._unfrozen):
-            entry = self._since.get(one)
-            if entry is None:
-                self._unfrozen.discard(one)
-            elif entry[1] <= until:
+        for one, due in list(self._unfrozen.items()):
+            if one not in self._since:
+                del self._unfrozen[one]
+            elif due <= now:
                 if one.freeze():
-                    self._unfrozen.discard(one)
+                    del self._unfrozen[one]
+                else:
+                    self._unfrozen[one] = now + FREEZE_AFTER_S
                 left -= 1
                 if not left:
                     break

@@ -32,7 +32,9 @@ PAYLOAD_LIMIT = wire.PAYLOAD_LIMIT
 CONTENT_TYPES = ("application/json", "application/unknown")
 """What AWS's Python runtime gives as the content type of a response; it becomes a header."""
 FREEZE_ATTEMPTS = 10
-"""How often a worker may be found running while it should stand still, before it is killed."""
+FREEZE_LIMIT_S = 5.0
+"""How often, and for how long, a worker may be found running while it should stand still, before it is killed. It stops
+when it next has a processor, and on a busy machine it may have to wait for one."""
 STREAM_LIMIT = 200 * 1024 * 1024
 """Bytes of a streamed response: docs.aws.amazon.com/lambda/latest/dg/configuration-response-streaming.html."""
 
@@ -102,6 +104,7 @@ class Worker:
         "_started_call",
         "_streamed",
         "_timer",
+        "_told_to_stop",
         "call",
         "init_limit_s",
         "init_s",
@@ -142,6 +145,7 @@ class Worker:
         """Whether the call it serves is the only one it may ever serve."""
         self._frozen = False
         self._evasions = 0
+        self._told_to_stop = 0.0
         self._sealed = False
         """Whether the sandbox stands: from then on it is the function that speaks."""
         self._gone = False
@@ -188,7 +192,6 @@ class Worker:
         self._move(slot.Event.ASSIGN)
         if self._frozen:
             self._frozen = False
-            self._evasions = 0
             self._process.thaw()
         self.call = call
         call.resume = self._link.resume
@@ -221,11 +224,14 @@ class Worker:
         """
         if self.slot.state is not slot.State.IDLE:
             return True
-        self._frozen = True
+        if not self._frozen:
+            self._frozen = True
+            self._evasions = 0
+            self._told_to_stop = self._around.clock()
         if self._process.freeze():
             return True
         self._evasions += 1
-        if self._evasions <= FREEZE_ATTEMPTS:
+        if self._evasions <= FREEZE_ATTEMPTS or self._around.clock() - self._told_to_stop < FREEZE_LIMIT_S:
             return False
         _log.warning("%s: a worker runs on after its invocation, and will not be stopped: killed", self.key)
         self.kill("protocol")

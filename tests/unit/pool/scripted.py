@@ -37,6 +37,7 @@ class Actor:
         self.lacks = ""
         self.killed = False
         self.frozen = False
+        self.freezes = 0
         self.evades = False
         self.released = False
         self.oom = False
@@ -54,6 +55,7 @@ class Actor:
         self.killed = True
 
     def freeze(self):
+        self.freezes += 1
         self.frozen = not self.evades
         return self.frozen
 

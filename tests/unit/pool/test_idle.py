@@ -64,13 +64,16 @@ class Worker:
     def __init__(self):
         self.drained = self.frozen = False
         self.old = False
+        self.moves = False
+        self.looks = 0
 
     def drain(self):
         self.drained = True
 
     def freeze(self):
         self.frozen = True
-        return True
+        self.looks += 1
+        return not self.moves
 
     def outlived(self, grace_s):
         return self.old
@@ -275,6 +278,21 @@ def test_of_many_workers_it_freezes_some_in_a_turn_of_the_loop_and_all_in_the_en
     assert 0 < sum(one.frozen for one in many) < 50
     stage.loop.run_until(2 * idle.FREEZE_AFTER_S)
     assert all(one.frozen for one in many)
+
+
+def test_of_many_that_do_not_stand_still_yet_each_has_its_time_before_it_is_looked_at_again(stage):
+    group, many = stage.group(), [Worker() for _ in range(50)]
+    for one in many:
+        one.moves = True
+    stage.rest(group, *many)
+    stage.loop.run_until(1.9 * idle.FREEZE_AFTER_S)
+    assert {one.looks for one in many} == {1}
+    stage.loop.run_until(2.9 * idle.FREEZE_AFTER_S)
+    assert {one.looks for one in many} == {2}
+    for one in many:
+        one.moves = False
+    stage.loop.run_until(1.0)
+    assert {one.looks for one in many} == {3}
 
 
 def test_of_many_workers_that_are_retired_some_go_in_a_turn_and_nobody_gets_the_others(stage):

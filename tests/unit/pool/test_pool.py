@@ -532,16 +532,43 @@ async def test_calls_that_waited_for_a_worker_that_died_get_another_at_once(stag
     await waiting
 
 
-async def test_a_worker_that_will_not_stand_still_is_killed(stage, monkeypatch):
+async def test_a_worker_that_will_not_stand_still_is_killed_but_not_for_waiting_for_a_processor(monkeypatch):
     monkeypatch.setattr(idle, "FREEZE_AFTER_S", 0.001)
+    now = 0.0
+    stage = scripted.Stage(clock=lambda: now)
     first = stage.submit()
     actor = stage.actors[0]
     actor.evades = True
     await stage.ready(actor)
     await stage.answer(actor)
     await first
+    await scripted.until(lambda: actor.freezes > 2 * worker.FREEZE_ATTEMPTS)
+    assert not actor.killed
+    now = worker.FREEZE_LIMIT_S
     await scripted.until(lambda: actor.killed)
     assert stage.pool.statistics()["idle"] == 0
+    await stage.close()
+
+
+async def test_a_worker_that_moves_is_not_killed_after_a_long_pause_of_the_server(monkeypatch):
+    monkeypatch.setattr(idle, "FREEZE_AFTER_S", 0.001)
+    monkeypatch.setattr(worker, "FREEZE_ATTEMPTS", 1_000_000)
+    now = 0.0
+    stage = scripted.Stage(clock=lambda: now)
+    first = stage.submit()
+    actor = stage.actors[0]
+    actor.evades = True
+    await stage.ready(actor)
+    await stage.answer(actor)
+    await first
+    await scripted.until(lambda: actor.freezes)
+    now = 2 * worker.FREEZE_LIMIT_S
+    looks = actor.freezes
+    await scripted.until(lambda: actor.freezes > looks)
+    assert not actor.killed
+    actor.evades = False
+    await scripted.until(lambda: actor.frozen)
+    await stage.close()
 
 
 @pytest.mark.parametrize("message", [wire.Refused("seccomp", 1, "forged"), wire.Confined({})])
