@@ -59,7 +59,7 @@ class Engine:
         self._resting: list[Connection] = []
         """Closed loop: could not connect; tried again at the next tick."""
         self._in_flight = 0
-        self._records = records.Records(load.duration_s)
+        self._records = records.Records(load.duration_s, list_times=load.list_times)
         self._start = self._end = 0
 
     def run(self) -> plan.Result:

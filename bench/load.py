@@ -36,11 +36,6 @@ class Running:
             raise LoadFailed(err.decode(errors="replace").strip() or f"status {self._process.returncode}")
         return msgspec.json.decode(out, type=plan.Result)
 
-    @property
-    def is_over(self) -> bool:
-        """Whether the generator has ended."""
-        return self._process.poll() is not None
-
     def __enter__(self) -> Self:
         return self
 

@@ -60,6 +60,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int = 1
     list_good: bool = False
     """Tell which calls had the answer that was wanted (``Result.good_calls``)."""
+    list_times: bool = False
+    """Tell of each request when it was due and when it ended (``Result.times``)."""
 
 
 class Timeline(msgspec.Struct, frozen=True):
@@ -104,6 +106,9 @@ class Result(msgspec.Struct, frozen=True):
     timeline: Timeline
     good_calls: list[int] | None = None
     """With ``list_good``: indices in ``Plan.calls``, in the order of their answers."""
+    times: list[tuple[int, int]] | None = None
+    """With ``list_times``: when each request was due and when it ended, in the order of the ends; nanoseconds of
+    time.monotonic_ns, which all processes share."""
 
 
 def is_good(outcome: str) -> bool:

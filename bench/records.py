@@ -23,11 +23,12 @@ class Records:
         "good_calls",
         "last",
         "refused",
+        "times",
         "unsent",
         "waited",
     )
 
-    def __init__(self, duration_s: float) -> None:
+    def __init__(self, duration_s: float, *, list_times: bool = False) -> None:
         self._step_ns = int(max(duration_s / _STEPS, _LEAST_STEP_S) * _NS)
         self._outcomes: dict[str | bytes, Recorder] = {}
         self._service = Recorder()
@@ -40,6 +41,7 @@ class Records:
         self.finished = 0
         """Requests that have an outcome."""
         self.good_calls: list[int] = []
+        self.times: list[tuple[int, int]] | None = [] if list_times else None
         self.waited = 0
         self.unsent = 0
         self.refused = 0
@@ -56,6 +58,8 @@ class Records:
         recorder.record(latency)
         self.finished += 1
         self.last = now
+        if self.times is not None:
+            self.times.append((now - latency, now))
         step = (now - self._start) // self._step_ns
         answered, slowest = self._answered, self._slowest
         while step >= len(answered):
@@ -92,5 +96,6 @@ class Records:
             rate=sum(each.count for name, each in outcomes.items() if name[:1].isdigit()) / elapsed_s,
             good_rate=sum(each.count for name, each in outcomes.items() if plan.is_good(name)) / elapsed_s,
             cpu_s=cpu_s,
+            times=self.times,
             timeline=plan.Timeline(step_s=self._step_ns / _NS, answered=self._answered, slowest_ns=self._slowest),
         )

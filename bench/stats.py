@@ -144,7 +144,7 @@ def typical_percentile_interval(runs: Sequence[Ranked], share: float, chance: ra
     runs = [run for run in runs if run.count]
     if len(runs) <= 1:
         return percentile_interval(runs[0], share) if runs else NO_INTERVAL
-    return _middle([resampled_percentile(runs, share, chance) for _ in range(RESAMPLES)])
+    return middle([resampled_percentile(runs, share, chance) for _ in range(RESAMPLES)])
 
 
 def percentile_ratio_interval(
@@ -186,10 +186,11 @@ def _ratios(draw_new: Callable[[], float], draw_old: Callable[[], float]) -> Int
     for _ in range(RESAMPLES):
         new, old = draw_new(), draw_old()
         drawn.append(new / old if old else math.inf)
-    return _middle(drawn)
+    return middle(drawn)
 
 
-def _middle(drawn: Sequence[float]) -> Interval:
+def middle(drawn: Sequence[float]) -> Interval:
+    """Return the interval that holds the middle 95 % of what was drawn."""
     ranked = Sorted(drawn)
     tail = (1 - CONFIDENCE) / 2
     return Interval(percentile(ranked, tail), percentile(ranked, 1 - tail))

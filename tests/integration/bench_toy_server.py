@@ -72,7 +72,7 @@ class ToyServer:
         length = re.search(rb"Content-Length: (\d+)", head)
         if not data:
             return False
-        if b"\r\n\r\n" not in held[fd] or len(body) < int(length.group(1)):
+        if b"\r\n\r\n" not in held[fd] or len(body) < int(length[1] if length else 0):
             return True
         held[fd] = b""
         self.served += 1

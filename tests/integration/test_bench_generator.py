@@ -1,5 +1,7 @@
 """The load generator against a server whose latency is known, and the command and harness around it."""
 
+import itertools
+import random
 import socket
 import time
 
@@ -9,6 +11,7 @@ from click import testing
 
 from bench import __main__ as command
 from bench import client, harness, load, plan, procfs, result
+from bench.scenarios import scrape
 
 MS = 1_000_000
 
@@ -135,6 +138,24 @@ def test_it_tells_which_calls_had_the_answer_that_was_wanted():
         assert load.run(a_plan(server, calls=calls, order="once", duration_s=60)).good_calls is None
 
 
+def test_it_tells_when_each_request_was_due_and_ended():
+    def answer(number, body):
+        time.sleep(0.01 if number == 2 else 0)
+        return toy.reply()
+
+    before = time.monotonic_ns()
+    with toy.ToyServer(answer) as server:
+        opened = load.run(a_plan(server, open=plan.Open(rate=500), duration_s=0.05, connections=1, list_times=True))
+        assert load.run(a_plan(server, count=2, duration_s=10)).times is None
+    after = time.monotonic_ns()
+    dues = [due for due, _ in opened.times]
+    assert len(dues) == 25
+    assert {later - due for due, later in itertools.pairwise(dues)} == {2 * MS}
+    assert all(before < due < ended < after for due, ended in opened.times)
+    assert [ended - due for due, ended in opened.times] == opened.outcomes["200"].samples
+    assert opened.times[1][1] - opened.times[1][0] >= 10 * MS
+
+
 def test_each_call_once():
     seen = []
 
@@ -214,6 +235,30 @@ def test_the_harness_starts_a_real_server_accounts_for_its_processes_and_ends_it
         assert taken.workers.total > 0
         pids = [known.supervisor, *known.zygotes, *known.workers]
     assert [pid for pid in pids if procfs.stat(pid) is not None] == []
+
+
+def test_scrapes_that_stall_a_server_are_found():
+    # A request without a body is a scrape. Calls cost the toy, and so its neighbours, next to nothing.
+    def answer(number, body):
+        if not body:
+            time.sleep(0.05)
+            return toy.reply(b"hotfork_invocations_total 1")
+        return toy.reply()
+
+    with toy.ToyServer(answer) as server, harness.attach(f"http://127.0.0.1:{server.port}") as attached:
+        run = scrape.measured(attached, 1.5, random.Random(1))
+    assert len(run.with_) == len(run.without) == len(run.scrapes) >= 2
+    assert min(run.scrapes) >= 50 * MS
+    # Calls are a millisecond apart: one was due in the first of the fifty, and waited for the rest.
+    assert min(max(each) for each in run.with_) >= 49 * MS
+    assert scrape.pairs([run]).share_above(0) > 0
+
+
+def test_what_is_no_scrape_is_an_error():
+    with toy.ToyServer(lambda number, body: toy.reply()) as server:
+        attached = harness.attach(f"http://127.0.0.1:{server.port}")
+        with attached as known, pytest.raises(load.LoadFailed, match="status 200"):
+            scrape.measured(known, 0.1, random.Random(1))
 
 
 def test_a_server_that_cannot_start_says_why():

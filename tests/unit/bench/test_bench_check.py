@@ -89,15 +89,13 @@ def test_ratios_and_bytes_are_not_scaled():
     assert not beside.kept
 
 
-def test_the_excess_of_a_scrape_is_that_of_the_typical_run():
-    found = a_result(
-        "scrape",
-        latency("scrape.with.latency", [10_000_000], [4_000_000], [99_000_000]),
-        latency("scrape.without.latency", [1_000_000], [2_000_000], [3_000_000]),
-    )
-    [verdict] = check.judge(of_row(10, "scrape"), found, check.REFERENCE)
-    assert verdict.measured == pytest.approx(0.009)
-    assert not verdict.kept
+def test_a_scrape_may_hold_calls_up_for_5_ms_and_no_longer():
+    for seconds, kept in ((0.0049, True), (0.0051, False)):
+        [verdict] = check.judge(
+            of_row(10, "scrape"), a_result("scrape", scalar("scrape.stall", seconds)), check.REFERENCE
+        )
+        assert verdict.measured == seconds
+        assert verdict.kept == kept
 
 
 def test_every_promise_names_a_scenario_that_there_is():

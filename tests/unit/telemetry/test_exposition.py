@@ -121,6 +121,21 @@ async def test_a_scrape_lets_the_loop_go_on_after_each_slice(counted, monkeypatc
     assert turns >= pieces // 5
 
 
+async def test_between_two_slices_the_loop_sleeps_so_that_others_get_its_processor(counted, monkeypatch):
+    monkeypatch.setattr(exposition, "SLICE_S", 0)
+    rests, sleep = [], asyncio.sleep
+
+    async def rest(seconds):
+        rests.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", rest)
+    await exposition.Exposition(counted).scrape("")
+    assert len(rests) > len([*exposition.text(counted.families(), is_open=False)])
+    assert set(rests) == {exposition.REST_S}
+    assert exposition.REST_S > 0
+
+
 async def test_what_changes_during_a_scrape_does_not_break_it(counted, monkeypatch):
     monkeypatch.setattr(exposition, "SLICE_S", 0)
 
