@@ -21,7 +21,7 @@ def find(host: str, port: int) -> Address:
 class Call:
     """A call, ready to be sent."""
 
-    __slots__ = ("contains", "equals", "index", "request")
+    __slots__ = ("contains", "equals", "index", "leave", "request")
 
     def __init__(self, call: plan.Call, index: int, host: str, port: int) -> None:
         self.index = index
@@ -29,6 +29,8 @@ class Call:
         self.request = http1.request(f"{name}:{port}", call.method, call.path, call.headers, call.body.encode())
         self.equals = None if call.equals is None else call.equals.encode()
         self.contains = None if call.contains is None else call.contains.encode()
+        self.leave = None if call.leave_s is None else int(call.leave_s * 1e9)
+        """Nanoseconds after which the caller leaves."""
 
     def outcome(self, parser: http1.Parser) -> str | bytes:
         """Return what a complete answer counts as."""

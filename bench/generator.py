@@ -113,7 +113,10 @@ class Engine:
         return now >= self._end or not (self._resting or self._idle) or self._left <= 0
 
     def _on_event(self, connection: Connection, mask: int, now: int) -> None:
-        if connection.rest is not None and mask & select.EPOLLOUT:
+        if connection.busy and connection.call.leave is not None and now >= connection.sent + connection.call.leave:
+            # What came since the caller left, nobody reads.
+            self._fail(connection, "left", now)
+        elif connection.rest is not None and mask & select.EPOLLOUT:
             self._send(connection)
         elif mask & ~select.EPOLLOUT:
             self._receive(connection, now)
@@ -123,6 +126,10 @@ class Engine:
         for connection in self._all:
             if connection.busy and connection.sent < limit:
                 self._fail(connection, "timeout", now)
+            elif (
+                connection.busy and connection.call.leave is not None and now >= connection.sent + connection.call.leave
+            ):
+                self._fail(connection, "left", now)
         resting, self._resting = self._resting, []
         for connection in resting:
             self._next(connection)

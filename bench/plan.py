@@ -24,6 +24,9 @@ class Call(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     """What a response's body must hold."""
     weight: float = 1.0
     """How often it is drawn, with ``order`` "weighted"."""
+    leave_s: float | None = None
+    """The caller does not wait for the answer: so long after it sent the request, or up to 50 ms later, it closes the
+    connection. What was answered before counts as that, all else as "left"."""
 
 
 class Open(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,8 +80,8 @@ class Result(msgspec.Struct, frozen=True):
     """What came of a plan.
 
     Outcomes are named by HTTP status ("200", "429") or: "wrong" (another body than expected), "function-error",
-    "timeout", "broken" (the connection ended, or the answer was no HTTP), "unfinished" (no answer by the end of
-    ``drain_s``: its recorded time is a lower bound).
+    "timeout", "left" (the caller closed the connection, as ``Call.leave_s`` has it), "broken" (the connection ended, or
+    the answer was no HTTP), "unfinished" (no answer by the end of ``drain_s``: its recorded time is a lower bound).
     """
 
     outcomes: dict[str, Histogram]

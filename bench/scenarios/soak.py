@@ -1,9 +1,10 @@
-"""Soak: mixed invocations for long, with errors, crashes, timeouts, large payloads and redeploys: what grows."""
+"""Soak: mixed invocations for long, with faults, redeploys and callers that leave: what grows, and what is lost."""
 
 import base64
 import collections
 import itertools
 import random
+import time
 from typing import Any
 
 from bench import client, harness, machine, measure, pace, plan, procfs, result, setting
@@ -32,19 +33,40 @@ def handler(event, context):
             time.sleep(30)
     return {"ok": True}
 """
+_SLOW = """
+import os, time
+
+time.sleep(0.2)
+
+
+def handler(event, context):
+    time.sleep(0.2)
+    if event["exit"]:
+        os._exit(3)
+    return {"ok": True}
+"""
+"""Slower than those who call it are patient, in its init and in its call; and it exits, so that next time some wait for
+a worker again."""
+PLACES = 32
+"""Reserved concurrency of that function: more than the mix has of its calls at any time."""
+LEAVE_S = 0.02
+_BURST_TIMEOUT_S = 30.0
 _BIG = '"' + "x" * (_MB - 2) + '"'
+_STREAM = "/2021-11-15/functions/slow/response-streaming-invocations"
 
 
-def _calls() -> list[plan.Call]:
-    """Return the mix: its weights, and what each is to answer."""
-    faults = client.invoke_path("faults")
+def _mix() -> list[tuple[plan.Call, str]]:
+    """Return the calls with their weights, and what each is to come to."""
+    hello, faults, echo, slow = map(client.invoke_path, ("hello", "faults", "echo", "slow"))
     return [
-        plan.Call(path=client.invoke_path("hello"), body="{}", equals='{"ok": true}', weight=0.90),
-        plan.Call(path=faults, body='{"do": "nothing"}', equals='{"ok": true}', weight=0.05),
-        plan.Call(path=faults, body='{"do": "raise"}', weight=0.04),
-        plan.Call(path=faults, body='{"do": "crash"}', weight=0.004),
-        plan.Call(path=faults, body='{"do": "stall"}', weight=0.0005),
-        plan.Call(path=client.invoke_path("echo"), body=_BIG, equals=_BIG, weight=0.0055),
+        (plan.Call(path=hello, body="{}", equals='{"ok": true}', weight=0.898), "200"),
+        (plan.Call(path=faults, body='{"do": "nothing"}', equals='{"ok": true}', weight=0.05), "200"),
+        (plan.Call(path=faults, body='{"do": "raise"}', weight=0.04), "function-error"),
+        (plan.Call(path=faults, body='{"do": "crash"}', weight=0.004), "function-error"),
+        (plan.Call(path=faults, body='{"do": "stall"}', weight=0.0005), "function-error"),
+        (plan.Call(path=echo, body=_BIG, equals=_BIG, weight=0.0055), "200"),
+        (plan.Call(path=slow, body='{"exit": true}', leave_s=LEAVE_S, weight=0.001), "left"),
+        (plan.Call(path=_STREAM, body='{"exit": true}', leave_s=LEAVE_S, weight=0.001), "left"),
     ]
 
 
@@ -52,20 +74,21 @@ _PLOTS: tuple[tuple[str, result.Unit, tuple[str, ...]], ...] = (
     ("Memory of the supervisor and the zygote (PSS)", "B", ("supervisor", "zygote")),
     ("What else might leak", "", ("descriptors", "threads", "workers", "mounts", "cgroups")),
 )
-_FAILS = {2, 3, 4}
-"""Of the calls above, those that are to fail."""
 
 
 def run(given: setting.Setting) -> result.Result:
-    """Soak: a million mixed invocations with errors, crashes, timeouts, redeploys; every answer is accounted for."""
+    """Soak: a million mixed calls with faults, redeploys and callers that leave; every answer is accounted for."""
     given.demand_own_server("it looks into its processes")
     total = given.count or INVOCATIONS
     environment = machine.environment()
-    calls = _calls()
+    mix = _mix()
+    calls = [call for call, _ in mix]
     with given.server("[pool]\nkeep_alive = 'fixed'\nidle_ttl_s = 5.0\n") as server:
         server.create("hello")
         server.create("echo", MemorySize=1024)
         server.create("faults", {"handler.py": _FAULTS}, Timeout=1)
+        server.create("slow", {"handler.py": _SLOW})
+        server.api.call("PUT", "/2017-10-31/functions/slow/concurrency", {"ReservedConcurrentExecutions": PLACES})
         runs = measure.Runs([], [])
         looks: dict[str, list[float]] = collections.defaultdict(list)
         wanted: collections.Counter[str] = collections.Counter()
@@ -73,13 +96,16 @@ def run(given: setting.Setting) -> result.Result:
             given.say(f"{step * total // STEPS:,} of {total:,} invocations")
             fields: dict[str, Any] = {"count": total // STEPS, "order": "weighted", "seed": step}
             load = server.towards(calls, connections=CONNECTIONS, duration_s=1e6, **fields)
-            wanted += _wanted(load)
+            wanted += _wanted(load, [outcome for _, outcome in mix])
             runs.results.append(server.run(calls, connections=CONNECTIONS, duration_s=1e6, **fields))
             _redeploy(server, step)
             _look(server, looks)
+        given.say(f"a burst of {PLACES} calls, as many as there are places")
+        lost = _places_lost(server)
         answers: collections.Counter[str] = collections.Counter()
         for each in runs.results:
             answers.update({name: histogram.count for name, histogram in each.outcomes.items()})
+        unaccounted = sum((wanted - answers).values()) + sum((answers - wanted).values())
         steps = [float((step + 1) * total // STEPS) for step in range(STEPS)]
         return given.result(
             "soak",
@@ -88,13 +114,8 @@ def run(given: setting.Setting) -> result.Result:
             environment,
             measures=[
                 *_measures(runs, looks),
-                result.Scalar(
-                    name="soak.unaccounted",
-                    title="answers that were not as their call wanted them, or missing",
-                    unit="",
-                    values=[float(sum((wanted - answers).values()) + sum((answers - wanted).values()))],
-                    better="lower",
-                ),
+                _count("unaccounted", "answers that were not as their call wanted them, or missing", unaccounted),
+                _count("places_lost", f"of {PLACES} places, those still taken in the end", lost),
             ],
             tables=[_accounts(wanted, answers)],
             plots=[
@@ -108,20 +129,35 @@ def run(given: setting.Setting) -> result.Result:
                 for title, unit, names in _PLOTS
             ],
             notes=[
-                "All accounted for: every answer is as its call wanted it."
-                if wanted == answers
-                else "NOT all accounted for: see the table.",
+                "NOT all accounted for: see the table."
+                if unaccounted
+                else "All accounted for: every answer is as its call wanted it.",
+                f"{lost} of {PLACES} places are STILL TAKEN in the end: so many calls of a burst were refused."
+                if lost
+                else f"No place is still taken in the end: {PLACES} calls at once were answered, as many as there are.",
                 verdict(looks),
                 f"{CONNECTIONS} connections; after each step of {total // STEPS:,} one function is redeployed.",
             ],
         )
 
 
-def _wanted(load: plan.Plan) -> collections.Counter[str]:
+def _wanted(load: plan.Plan, outcomes: list[str]) -> collections.Counter[str]:
     """Return how many answers of each kind a load must have: the generator draws its calls from the same seed."""
     chance = random.Random(load.seed)  # noqa: S311
     drawn = itertools.islice(pace.choices(load, chance), load.count)
-    return collections.Counter("function-error" if index in _FAILS else "200" for index in drawn)
+    return collections.Counter(outcomes[index] for index in drawn)
+
+
+def _places_lost(server: harness.Server) -> int:
+    """Return how many of as many calls at once as the function has places find none, when all others are over."""
+    call = plan.Call(path=client.invoke_path("slow"), body='{"exit": false}', equals='{"ok": true}')
+    deadline = time.monotonic() + _BURST_TIMEOUT_S
+    while True:
+        burst = server.run([call], connections=PLACES, count=PLACES, duration_s=_BURST_TIMEOUT_S)
+        answered = sum(each.count for name, each in burst.outcomes.items() if plan.is_good(name))
+        # Calls whose callers left may run still.
+        if answered == PLACES or time.monotonic() > deadline:
+            return PLACES - answered
 
 
 def _redeploy(server: harness.Server, step: int) -> None:
@@ -177,6 +213,10 @@ def _measures(runs: measure.Runs, looks: dict[str, list[float]]) -> list[result.
             for name, values in looks.items()
         ),
     ]
+
+
+def _count(name: str, title: str, value: int) -> result.Scalar:
+    return result.Scalar(name=f"soak.{name}", title=title, unit="", values=[float(value)], better="lower")
 
 
 def _accounts(wanted: collections.Counter[str], answers: collections.Counter[str]) -> result.Table:

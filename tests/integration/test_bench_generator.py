@@ -130,6 +130,25 @@ def test_what_has_no_answer_in_time_is_counted_with_the_time_it_waited():
     assert cut.unsent == 7
 
 
+def test_a_caller_that_does_not_wait_leaves_and_counts_as_left():
+    def answer(number, body):
+        time.sleep(0.3 if body == b"slow" else 0)
+        return toy.reply()
+
+    slow = plan.Call(path="/", body="slow", leave_s=0.01)
+    patient = plan.Call(path="/", body="quick", equals='{"ok": true}', leave_s=60)
+    with toy.ToyServer(answer) as server:
+        left = load.run(a_plan(server, calls=[slow], count=3, duration_s=10))
+        assert {name: each.count for name, each in left.outcomes.items()} == {"left": 3}
+        assert left.outcomes["left"].min >= 10 * MS
+        answered = load.run(a_plan(server, calls=[patient], count=2, duration_s=10))
+        assert {name: each.count for name, each in answered.outcomes.items()} == {"200": 2}
+        # Each that left closed its connection; the patient one had one for both.
+        assert server.connections == 3 + 1
+        left = load.run(a_plan(server, calls=[slow], open=plan.Open(rate=20), duration_s=0.2, connections=2))
+        assert {name: each.count for name, each in left.outcomes.items()} == {"left": 4}
+
+
 def test_it_tells_which_calls_had_the_answer_that_was_wanted():
     calls = [plan.Call(path="/", body=str(number), equals=str(number % 2)) for number in range(6)]
     with toy.ToyServer(lambda number, body: toy.reply(b"1")) as server:
