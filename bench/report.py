@@ -65,7 +65,7 @@ def _section(found: result.Result) -> str:
         load = f'<span class="warn">{load}: the machine was busy</span>'
     facts = [f"<code>{html.escape(found.command)}</code>", html.escape(found.isolation), load]
     parts = [
-        f"<h2>{html.escape(found.title)}</h2><p>{'<br>'.join(facts)}</p>",
+        f'<h2 id="{html.escape(found.scenario)}">{html.escape(found.title)}</h2><p>{"<br>".join(facts)}</p>',
         *(_plot(plot, found) for plot in found.plots),
         *(_table(table) for table in summary.tables(found) if table.rows),
     ]
