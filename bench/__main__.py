@@ -99,6 +99,9 @@ def _all(given: setting.Setting) -> tuple[list[result.Result], bool]:
         except _FAILURES as error:
             click.echo(f"{name}: failed: {error}", err=True)
             complete = False
+        except KeyboardInterrupt:
+            click.echo(f"{name}: interrupted", err=True)
+            return found, False
     return found, complete
 
 

@@ -69,3 +69,15 @@ def test_all_hands_its_options_to_every_scenario_and_writes_what_each_found(monk
     sections = _Sections()
     sections.feed(page.read_text(encoding="utf-8"))
     assert sections.ids == names
+
+
+def test_what_was_found_before_an_interrupt_is_kept(monkeypatch, tmp_path):
+    def interrupted(given):
+        raise KeyboardInterrupt
+
+    kept = result.Result(scenario="http", title="", command="", environment=machine.environment(), isolation="")
+    monkeypatch.setattr(scenarios, "ALL", {"http": lambda given: kept, "mix": interrupted, "soak": lambda given: kept})
+    ended = testing.CliRunner().invoke(command.main, ["all", "--json", str(tmp_path / "r")])
+    assert ended.exit_code == 1
+    assert "mix: interrupted" in ended.output
+    assert [each.scenario for each in result.load(tmp_path / "r")] == ["http"]
