@@ -75,8 +75,9 @@ class Engine:
         self._end = self._start + int(self._plan.duration_s * _NS)
         self._records.begin(self._start)
         if self._dues is None:
-            while self._idle:
-                self._next(self._idle.pop())
+            idle, self._idle = self._idle, []
+            for connection in idle:
+                self._next(connection)
         else:
             self._advance()
             self._send_due()

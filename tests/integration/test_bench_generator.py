@@ -191,6 +191,13 @@ def test_each_call_once():
         assert sorted(seen, key=int) == [str(number).encode() for number in range(20)]
 
 
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_fewer_requests_than_connections(count):
+    with toy.ToyServer(lambda number, body: toy.reply()) as server:
+        result = load.run(a_plan(server, count=count, duration_s=1e6, connections=4))
+        assert sum(each.count for each in result.outcomes.values()) == server.served == count
+
+
 def test_a_new_connection_for_every_request():
     with toy.ToyServer(lambda number, body: toy.reply()) as server:
         result = load.run(a_plan(server, count=7, duration_s=10, reconnect=True))
