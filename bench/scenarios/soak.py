@@ -79,7 +79,8 @@ _PLOTS: tuple[tuple[str, result.Unit, tuple[str, ...]], ...] = (
 def run(given: setting.Setting) -> result.Result:
     """Soak: a million mixed calls with faults, redeploys and callers that leave; every answer is accounted for."""
     given.demand_own_server("it looks into its processes")
-    total = given.count or INVOCATIONS
+    # As many in each step.
+    total = max((given.count or INVOCATIONS) // STEPS, 1) * STEPS
     environment = machine.environment()
     mix = _mix()
     calls = [call for call, _ in mix]
