@@ -15,7 +15,9 @@ def test_what_stays_is_flat_and_what_grows_is_named():
     assert soak.verdict(looks).startswith("Flat: nothing grew by more than 10%")
     looks["workers"] = [4.0, 5.0, 7.0, 5.0]  # more of them were busy at once
     assert soak.verdict(looks).startswith("Flat")
-    looks["descriptors"] = [90.0, 100.0, 120.0, 140.0]
+    looks["descriptors"] = [300.0, 330.0, 380.0, 390.0]  # those of such workers
+    assert soak.verdict(looks).startswith("Flat")
+    looks["descriptors"] = [290.0, 300.0, 380.0, 420.0]
     assert soak.verdict(looks) == "GREW from the first half of the run to the second: descriptors 1.40-fold."
     assert soak.growth(looks["descriptors"]) == pytest.approx(1.4)
     looks["supervisor"] = [50e6, 50e6, 50e6, 60e6]
