@@ -290,8 +290,8 @@ class Holding:
         return self._group is not None and self._group.oom_kills() > 0
 
     def memory_bytes(self) -> int:
-        """Return the memory that the worker uses now."""
-        self._look()
+        """Return the memory that the worker uses now, with all that it started: of a template that is what has init."""
+        self._look(all_of_it=True)
         return self.group.memory_bytes()
 
     def peak_bytes(self) -> int:
@@ -299,9 +299,9 @@ class Holding:
         self._look()
         return self.group.peak_bytes() + self._shared_bytes
 
-    def _look(self) -> None:
+    def _look(self, *, all_of_it: bool = False) -> None:
         if self._pid and self._owner.watch is not None:
-            self._owner.watch.look(self._pid)
+            self._owner.watch.look(self._pid, all_of_it=all_of_it)
 
     def give_back(self) -> None:
         """Give all of it back; once, when the worker is gone."""

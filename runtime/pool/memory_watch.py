@@ -31,10 +31,13 @@ class MemoryWatch:
         """Look no longer."""
         self._watched.pop(pid, None)
 
-    def look(self, pid: int) -> None:
-        """Look at one worker now: what it used at the end of an invocation counts."""
+    def look(self, pid: int, *, all_of_it: bool = False) -> None:
+        """Look at one worker now: what it used at the end of an invocation counts.
+
+        At its first process, in which a function runs; with ``all_of_it`` at what that started as well.
+        """
         group, _ = self._watched[pid]
-        group.watch.see(soft.measure_one(pid))
+        group.watch.see(soft.measure(pid, self._watched) if all_of_it else soft.measure_one(pid))
 
     def close(self) -> None:
         """Stop the thread."""
