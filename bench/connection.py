@@ -65,6 +65,10 @@ class Connection:
         self.rest: memoryview | None = None
         """What of the request could not be sent yet."""
 
+    def is_left(self, now: int) -> bool:
+        """Return whether its caller has waited for as long as it does."""
+        return self.busy and self.call.leave is not None and now >= self.sent + self.call.leave
+
     def open(self, *, blocking: bool) -> None:
         """Connect, or begin to; raise OSError where that fails at once."""
         family, kind, protocol, _, address = self._address

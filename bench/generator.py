@@ -114,7 +114,7 @@ class Engine:
         return now >= self._end or not (self._resting or self._idle) or self._left <= 0
 
     def _on_event(self, connection: Connection, mask: int, now: int) -> None:
-        if connection.busy and connection.call.leave is not None and now >= connection.sent + connection.call.leave:
+        if connection.is_left(now):
             # What came since the caller left, nobody reads.
             self._fail(connection, "left", now)
         elif connection.rest is not None and mask & select.EPOLLOUT:
@@ -127,9 +127,7 @@ class Engine:
         for connection in self._all:
             if connection.busy and connection.sent < limit:
                 self._fail(connection, "timeout", now)
-            elif (
-                connection.busy and connection.call.leave is not None and now >= connection.sent + connection.call.leave
-            ):
+            elif connection.is_left(now):
                 self._fail(connection, "left", now)
         resting, self._resting = self._resting, []
         for connection in resting:

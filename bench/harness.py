@@ -16,6 +16,7 @@ from typing import Any
 
 from bench import client, load, machine, metrics, plan, procfs
 
+WORKERS_END_S = 60.0
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 40.0
 
@@ -64,6 +65,14 @@ class Server:
         """Return the server's metrics."""
         _, page = self.api.raw("GET", "/metrics")
         return metrics.parse(page.decode())
+
+    def await_end_of_workers(self, *, but: int = 0) -> None:
+        """Wait until no more workers than these are left, blanks not counted; raise NotReady after a minute."""
+        deadline = time.monotonic() + WORKERS_END_S
+        while (left := sum(metrics.by(self.scrape(), "hotfork_workers", "state").values())) > but:
+            if time.monotonic() > deadline:
+                raise NotReady(f"{left:g} workers are left after {WORKERS_END_S:g} s")
+            time.sleep(0.1)
 
 
 @contextlib.contextmanager

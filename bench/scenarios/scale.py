@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -134,16 +133,7 @@ def _run(server: harness.Server, name: str, count: int, variant: Variant) -> Non
     variant.lag.append(metrics.observed(grown, _LAG))
     variant.kinds.append(metrics.by(grown, "hotfork_worker_starts_total", "kind"))
     server.api.delete(name)
-    _until_gone(server)
-
-
-def _until_gone(server: harness.Server) -> None:
-    """Wait until few workers are left, blanks not counted; raise NotReady after a minute."""
-    deadline = time.monotonic() + 60
-    while (left := sum(metrics.by(server.scrape(), "hotfork_workers", "state").values())) > _FEW_WORKERS:
-        if time.monotonic() > deadline:
-            raise harness.NotReady(f"{left:g} workers are left after a minute")
-        time.sleep(0.1)
+    server.await_end_of_workers(but=_FEW_WORKERS)
 
 
 def _entries(latencies: histogram.Histogram, held_s: float) -> histogram.Histogram:

@@ -14,7 +14,6 @@ from bench import (
     load,
     machine,
     measure,
-    metrics,
     plan,
     result,
     setting,
@@ -35,7 +34,6 @@ PAUSES_S = (0.005, 0.015)
 SETTINGS = "[pool]\nkeep_alive = 'fixed'\nidle_ttl_s = 1.0\n"
 _NS = 1e-9
 _CALL = plan.Call(path=client.invoke_path("hello"), body="{}", equals='{"ok": true}')
-_IDLE_GONE_S = 60.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -217,6 +215,4 @@ def _populate(given: setting.Setting, server: harness.Server) -> None:
     calls = [plan.Call(path=client.invoke_path(name), body="{}") for name in names]
     server.run(calls, order="once", connections=2, duration_s=300.0)
     given.say("waiting for idle workers to go")
-    deadline = time.monotonic() + _IDLE_GONE_S
-    while metrics.by(server.scrape(), "hotfork_workers", "state").get("idle") and time.monotonic() < deadline:
-        time.sleep(0.2)
+    server.await_end_of_workers()

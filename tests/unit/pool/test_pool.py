@@ -532,16 +532,22 @@ async def test_calls_that_waited_for_a_worker_that_died_get_another_at_once(stag
     await waiting
 
 
-async def test_a_worker_that_will_not_stand_still_is_killed_but_not_for_waiting_for_a_processor(monkeypatch):
-    monkeypatch.setattr(idle, "FREEZE_AFTER_S", 0.001)
-    now = 0.0
-    stage = scripted.Stage(clock=lambda: now)
-    first = stage.submit()
+async def idle_and_moving(stage):
+    """Return a worker that has served a call, and will not stand still."""
+    served = stage.submit()
     actor = stage.actors[0]
     actor.evades = True
     await stage.ready(actor)
     await stage.answer(actor)
-    await first
+    await served
+    return actor
+
+
+async def test_a_worker_that_will_not_stand_still_is_killed_but_not_for_waiting_for_a_processor(monkeypatch):
+    monkeypatch.setattr(idle, "FREEZE_AFTER_S", 0.001)
+    now = 0.0
+    stage = scripted.Stage(clock=lambda: now)
+    actor = await idle_and_moving(stage)
     await scripted.until(lambda: actor.freezes > 2 * worker.FREEZE_ATTEMPTS)
     assert not actor.killed
     now = worker.FREEZE_LIMIT_S
@@ -555,12 +561,7 @@ async def test_a_worker_that_moves_is_not_killed_after_a_long_pause_of_the_serve
     monkeypatch.setattr(worker, "FREEZE_ATTEMPTS", 1_000_000)
     now = 0.0
     stage = scripted.Stage(clock=lambda: now)
-    first = stage.submit()
-    actor = stage.actors[0]
-    actor.evades = True
-    await stage.ready(actor)
-    await stage.answer(actor)
-    await first
+    actor = await idle_and_moving(stage)
     await scripted.until(lambda: actor.freezes)
     now = 2 * worker.FREEZE_LIMIT_S
     looks = actor.freezes
