@@ -86,7 +86,7 @@ async def assemble(
     listener.metrics.watch(families.TEMPLATES, starts.templates.states)
     listener.metrics.watch(families.COPIES_AHEAD, starts.templates.ahead.count)
     for runtime in settings.preload_interpreters:
-        starts.blanks.warm(runtime)
+        starts.warm(runtime)
     workers = pool.Pool(
         starts,
         listener,

@@ -51,6 +51,9 @@ _SWITCH_INTERVAL_S = 0.0005
 _COLLECT_AFTER = 10_000
 """New objects after which the collector looks for cycles: an invocation makes none, but many objects."""
 
+_LOOKED_AT = 100
+"""Functions whose runtimes are made ready at start: to look at all might take as long as to start."""
+
 _MB = 1024 * 1024
 _FUNCTIONS = "/2015-03-31/functions"
 _FUNCTIONS_CONNECTIONS = 4096
@@ -147,6 +150,8 @@ class _Supervisor:
                 front.Front(invoke, api, {}, self._spawn, door=keeper.functions()), network
             )
             await _deploy(examples, api)
+            for record in functions_.ledger.functions(None, _LOOKED_AT):
+                starts.warm(record.latest.settings["Runtime"])
             for runtime in settings.preload_interpreters:
                 await forks.preload(runtime)
             provided.restore()

@@ -185,7 +185,7 @@ class Settings:
     interpreters: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """By runtime: {"python3.12": "/usr/bin/python3.12"}; others are found on PATH and among pyenv's."""
     preload_interpreters: tuple[str, ...] = ()
-    """Runtimes whose zygote is started with the server instead of on first need."""
+    """Runtimes whose zygote is up before the server listens; others start with the first function that has them."""
     pool: Pool = Pool()
     snapshots: Snapshots = Snapshots()
     sandbox: Sandbox = Sandbox()

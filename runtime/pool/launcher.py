@@ -72,6 +72,7 @@ class Launcher:
         self.preloading = zygote_choice
         self._gates: dict[str, gate.Gate] = {}
         self._numbers = itertools.count(1)
+        self._warmed: set[str] = set()
         self._room = True
         self._room_until = 0.0
         self._loop = asyncio.get_running_loop()
@@ -109,8 +110,16 @@ class Launcher:
         if kind is not model.StartKind.SNAPSHOT:
             self.templates.consider(version, phases.init)
 
+    def warm(self, runtime: str) -> None:
+        """Start the zygote of a runtime and make its first blanks, once: the first call then waits for neither."""
+        if runtime in self._forks.runtimes and runtime not in self._warmed:
+            self._warmed.add(runtime)
+            self._forks.warm(runtime)
+            self.blanks.warm(runtime)
+
     def prepare(self, version: model.Version) -> None:
-        """Look through its sources, and make a template where the version asks for one."""
+        """Start what it will be forked from, look through its sources, and make a template where it asks for one."""
+        self.warm(version.runtime)
         self.preloading.examine(version)
         if self.templates.suits(version):
             self.templates.want(version)

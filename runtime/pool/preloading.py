@@ -76,7 +76,7 @@ class Preloading:
         folders = tuple(_folders(version))
         if self._mode == "auto" and folders not in self._found and folders not in self._looking:
             self._looking.add(folders)
-            self._spawn_task(self._look(folders))
+            self._spawn_task(self._look(folders, version.runtime))
 
     def choose(self, version: model.Version) -> Choice:
         """Return the zygote for the next worker of a version."""
@@ -98,13 +98,15 @@ class Preloading:
             return Choice(plain, f"it brings {', '.join(brought)}")
         return Choice(preloaded, f"{found.mention} names boto3")
 
-    async def _look(self, folders: tuple[str, ...]) -> None:
+    async def _look(self, folders: tuple[str, ...], runtime: str) -> None:
         try:
-            self._found[folders] = await asyncio.to_thread(_look, folders)
+            found = self._found[folders] = await asyncio.to_thread(_look, folders)
         except OSError:
             return  # it went meanwhile
         finally:
             self._looking.discard(folders)
+        if found.mention:
+            self._forks.warm(runtime + zygotes.PRELOADED)
         if len(self._found) > _REMEMBERED:
             self._found.popitem(last=False)
 

