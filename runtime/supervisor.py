@@ -38,7 +38,7 @@ from runtime.api.auth import guard
 from runtime.invoke import admission, configured, dead_letters, events, invoker, provisions
 from runtime.invoke.destinations import aws
 from runtime.invoke.queue import sqlite as queue
-from runtime.pool import isolation, pool
+from runtime.pool import isolation, pool, time_slice
 from runtime.pool.network import modes
 from runtime.registry import code, ledger, names, registry, sqlite, sweeper, unpacking
 from runtime.telemetry import families, telemetry
@@ -167,6 +167,7 @@ class _Supervisor:
             watch(families.HTTP_REQUESTS, lambda: application.requests)
             _watch_isolation(listener, report)
             _tame_collector()
+            time_slice.shorten_own()
             announce(premises.url(settings.host, port), f"{report.summary()}\n{keeper.notice()}")
             await stop.asked.wait()
             queued.stop()

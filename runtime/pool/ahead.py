@@ -94,6 +94,7 @@ class _Waiting:
         if flaw == "":
             self._cpu_s = copy.cpu_s()
             copy.confined()
+            copy.waits()
             self._owner.stands(self)
             return
         if flaw is not None:

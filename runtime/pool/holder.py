@@ -18,10 +18,13 @@ class Holder:
 
     def confined(self) -> None:
         """Tell that it is made, or never will be."""
-        self._held.made()
         if self.on_made is not None:
             said, self.on_made = self.on_made, None
             said()
+
+    def waits(self) -> None:
+        """Hear that it has started as far as it will before it is given a call: others may have its processor time."""
+        self._held.started()
 
     def initialised(self) -> None:
         """Hold it to its share of the CPU."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from runtime import model
-from runtime.pool import affinity, cgroups, loop_image, memory_class, memory_watch, scratch, uids
+from runtime.pool import affinity, cgroups, loop_image, memory_class, memory_watch, scratch, time_slice, uids
 from runtime.pool.cgroups import soft
 from runtime.pool.network import modes
 
@@ -24,8 +24,8 @@ STARTING_SHARE = 0.5
 """CPU share, in cores, that a worker has at least until it has started, and a blank while it is made. As on Lambda, a
 function is not held to its own share before. Nor would little do for a blank: what makes a worker takes locks that the
 whole machine shares (of mounts, of cgroups); whoever holds one and waits for the processor keeps all others waiting.
-Those that are made at the same time have it together: each with so much, they would keep a small function, which has
-seven times less, waiting for 10 ms at each of its calls.
+Those that start at the same time have it together, until each has started: with so much for each, they would keep a
+small function, which has seven times less, waiting at each of its calls.
 """
 
 _MB = 1024 * 1024
@@ -53,8 +53,8 @@ class Owner(Protocol):
     sources: Sources
     watch: memory_watch.MemoryWatch | None
     """Watches the memory of workers where no cgroup does."""
-    making: int
-    """How many workers are being made; blanks do not count, which are made one after the other."""
+    starting: int
+    """How many workers have not started yet; blanks do not count, which are made one after the other."""
 
     def acquire(self, limits: cgroups.Limits) -> cgroups.Group:
         """Return a cgroup; raise OSError where there is none to be had."""
@@ -70,7 +70,7 @@ class Holding:
     """
 
     __slots__ = (
-        *("_copies_bytes", "_cpu_share", "_door", "_group", "_making", "_memory_mb", "_owner", "_pid", "_pidfd"),
+        *("_copies_bytes", "_cpu_share", "_door", "_group", "_starting", "_memory_mb", "_owner", "_pid", "_pidfd"),
         *("_shared_bytes", "_tmpfs_mb", "_version", "folder", "owner_of_uid", "image", "netns_fd", "on_misuse"),
         *("shared", "tmp_mb", "uid"),
     )
@@ -86,7 +86,7 @@ class Holding:
     ) -> None:
         """``version`` and ``shared`` as in ``holdings.Holdings.take``."""
         self._owner = owner
-        self._making = False
+        self._starting = False
         self._pid = 0
         self._pidfd = -1
         self._version = version
@@ -138,14 +138,14 @@ class Holding:
             self._cpu_share = self._starting_share()
         self._group = self._owner.acquire(self._limits())
         if version is not None:
-            self._making = True
-            self._owner.making += 1
+            self._starting = True
+            self._owner.starting += 1
 
-    def made(self) -> None:
-        """Hear that its sandbox stands, or never will."""
-        if self._making:
-            self._making = False
-            self._owner.making -= 1
+    def started(self) -> None:
+        """Hear that it has started, or never will."""
+        if self._starting:
+            self._starting = False
+            self._owner.starting -= 1
 
     def _limits(self) -> cgroups.Limits:
         """Return what it may use; a tmpfs is charged to its cgroup, whose memory is raised by its size."""
@@ -177,7 +177,7 @@ class Holding:
         self._cpu_share = max(self._starting_share(), memory_class.cpu_share(version.memory_mb))
 
     def _starting_share(self) -> float:
-        return STARTING_SHARE / (self._owner.making + 1)
+        return STARTING_SHARE / (self._owner.starting + 1)
 
     def adopt(self, version: model.Version) -> None:
         """Make a blank's a version's: its memory. Raises OSError."""
@@ -186,10 +186,13 @@ class Holding:
         self._limit()
 
     def initialised(self) -> None:
-        """Hold it to its share of the CPU from now on, which it was spared while it started."""
+        """Hold it to its share of the CPU from now on, which it was spared while it started; it is woken at once."""
+        self.started()
         self._cpu_share = None
         self._limit()
         self.group.throttle()
+        if self._pidfd >= 0:
+            time_slice.shorten(self.pid)
 
     def furnish(self, then: Callable[[], None]) -> None:
         """Get all of it, and call ``then``: at once, or as soon as a network and a /tmp are there.
@@ -305,7 +308,7 @@ class Holding:
 
     def give_back(self) -> None:
         """Give all of it back; once, when the worker is gone."""
-        self.made()
+        self.started()
         self.settle()
         self._pidfd = -1
         if self._door is not None:

@@ -26,8 +26,8 @@ class Holdings:
         """``spawn_task`` runs a coroutine that never raises as a task with a parent."""
         self.sources = sources
         self.watch = memory_watch.MemoryWatch() if sources.groups.kind == "none" else None
-        self.making = 0
-        """How many workers are being made: they share what CPU time starts are given."""
+        self.starting = 0
+        """How many workers have not started yet: they share what CPU time starts are given."""
         self._spawn_task = spawn_task
         self._recycle_due = False
         self._recycled = asyncio.Event()

@@ -197,6 +197,7 @@ class Template:
             case wire.Snapped() if not message.unsafe:
                 self.state = State.READY
                 self._timer.cancel()
+                self._process.waits()
                 self.filters = _filters_of(self.pid)
                 self.bytes = self._process.memory_used()
                 self._seen = self._process.cpu_s(), 0

@@ -30,7 +30,7 @@ class Copy:
         self.fds, self.far = link.pipes()
         self.lacks = ""
         self.used_s = 0.0
-        self.gone = self.killed = self.released = False
+        self.gone = self.killed = self.released = self.waiting = False
         self.confinements = self.looks = 0
         self.on_seal = lambda: None
 
@@ -46,6 +46,9 @@ class Copy:
 
     def confined(self):
         self.confinements += 1
+
+    def waits(self):
+        self.waiting = True
 
     def cpu_s(self):
         return self.used_s
@@ -162,7 +165,7 @@ async def test_one_is_looked_at_when_it_speaks_and_what_it_said_stays_for_whoeve
     (copy,) = maker.made
     assert not copy.looks
     await maker.standing(1)
-    assert (copy.looks, copy.confinements) == (1, 1)
+    assert (copy.looks, copy.confinements, copy.waiting) == (1, 1, True)
     assert maker.take(template) is copy
     assert os.read(copy.fds[1], 100) == b"confined"
 

@@ -144,7 +144,7 @@ async def test_a_copy_has_what_it_does_not_share_and_never_too_little():
 
 
 @pytest.mark.asyncio
-async def test_those_that_are_made_at_the_same_time_share_what_one_has():
+async def test_those_that_start_at_the_same_time_share_what_one_has():
     stores = supplies()
 
     def start():
@@ -155,13 +155,15 @@ async def test_those_that_are_made_at_the_same_time_share_what_one_has():
     made = [start() for _ in range(8)]
     assert [held.group.share for held in made[:3]] == [holding.STARTING_SHARE / number for number in (1, 2, 3)]
     assert made[-1].group.share == memory_class.cpu_share(128), "but never less than its own"
-    for held in made[:7]:
-        held.made()
-        held.made()
+    for held in made[:3]:
+        held.started()
+        held.started()
+    for held in made[3:7]:
+        held.initialised()
     assert start().group.share == holding.STARTING_SHARE / 2
     made[-1].give_back()
     assert start().group.share == holding.STARTING_SHARE / 2
-    assert stores.making == 2
+    assert stores.starting == 2
 
 
 @pytest.mark.asyncio

@@ -26,6 +26,9 @@ class Process:
     def confined(self):
         self.heard.append("confined")
 
+    def waits(self):
+        self.heard.append("waits")
+
     def kill(self):
         self.heard.append("killed")
 
