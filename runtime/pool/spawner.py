@@ -100,6 +100,8 @@ class Spawner:
         Raises IsolationError with the step that failed where it could not set itself up, WorkerLost where it died or
         was not ready in time.
         """
+        if self._closing:
+            raise errors.WorkerLost("the server is stopping")
         self._loop = asyncio.get_running_loop()
         self._ready = self._loop.create_future()
         self._ended = self._loop.create_future()

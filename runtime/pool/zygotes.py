@@ -98,7 +98,7 @@ class Zygotes:
     async def close(self) -> None:
         """End every zygote, and with them every worker."""
         for one in self._zygotes.values():
-            await one.spawner.close()
+            await one.close()
 
     def _get(self, runtime: str) -> "_Zygote":
         one = self._zygotes.get(runtime)
@@ -138,9 +138,7 @@ class _Zygote:
             self.gone = True
             self.up.set_exception(error)
             self.up.exception()  # those who want to know have it; nobody must
-            for one in self._waiting:
-                one.on_failed("zygote", 0, error.message)
-                one.placed()
+            self._refuse(error.message)
         else:
             self.served = True
             self.up.set_result(None)
@@ -150,6 +148,17 @@ class _Zygote:
                 except errors.WorkerLost as error:
                     one.on_failed("zygote", 0, error.message)
         self._waiting.clear()
+
+    async def close(self) -> None:
+        """End it. Who waits for it hears so now: its start may end when nobody can take anything back any more."""
+        await self.spawner.close()
+        self._refuse("the server is stopping")
+
+    def _refuse(self, reason: str) -> None:
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.on_failed("zygote", 0, reason)
+            one.placed()
 
     def place(self, ordered: Ordered) -> None:
         if self.up.done():

@@ -5,6 +5,7 @@ import os
 
 import pytest
 from conftest import Server, create, until
+from test_kill import zygotes
 
 from runtime import config
 
@@ -37,6 +38,16 @@ def test_a_first_call_finds_its_interpreter_ready(tmp_path):
         ]
     finally:
         server.stop()
+
+
+def test_a_server_may_be_stopped_while_an_interpreter_is_being_started(tmp_path):
+    server = Server(tmp_path / "state").start()
+    create(server.client(), "f", "def handler(event, context):\n    return 1")
+    assert server.stop() == 0
+    for _ in range(10):
+        server.start()
+        until(lambda: zygotes(server.process.pid))
+        assert server.stop() == 0
 
 
 def ready(server):
