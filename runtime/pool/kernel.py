@@ -1,8 +1,9 @@
 """The Linux system calls that the supervisor needs and Python 3.11 lacks, one thin function each.
 
-They go through ``CDLL``, which lets other threads run: these calls are made in threads, and some take milliseconds.
+They go through ``CDLL``, which lets other threads run: most are made in threads, and some take milliseconds.
 (A worker-to-be has its own, in ``worker.kernel``, that keep the interpreter's lock.) Each raises OSError with the
-errno and the call's name. Numbers from the kernel's ``syscall.tbl``; they are the same on every architecture.
+errno and the call's name. Numbers from the kernel's ``syscall.tbl``; from 424 on they are the same on every
+architecture.
 """
 
 import ctypes
@@ -27,6 +28,7 @@ _FSCONFIG_CMD_CREATE = 6
 _FSCONFIG_CMD_RECONFIGURE = 7
 _FSPICK_EMPTY_PATH = 8
 _CLOEXEC = 1
+_SCHED_SETATTR, _SCHED_GETATTR = {"x86_64": (314, 315), "aarch64": (274, 275)}.get(os.uname().machine, (-1, -1))
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -39,7 +41,7 @@ def _check(name: str, result: int) -> int:
     return result
 
 
-def _call(name: str, number: int, *arguments: int | bytes | None) -> int:
+def _call(name: str, number: int, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | None) -> int:
     values = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
     return _check(name, _libc.syscall(ctypes.c_long(number), *values))
 
@@ -71,6 +73,18 @@ def remount(mount: int) -> None:
 def syncfs(fd: int) -> None:
     """Write out what waits to be written of the filesystem that ``fd``, which is not O_PATH, lies on."""
     _check("syncfs", _libc.syncfs(fd))
+
+
+def sched_setattr(pid: int, attributes: bytes) -> None:
+    """Have a process, or with 0 the calling thread, scheduled as a struct sched_attr says."""
+    _call("sched_setattr", _SCHED_SETATTR, pid, attributes, 0)
+
+
+def sched_getattr(pid: int, size: int) -> bytes:
+    """Return the struct sched_attr of a process, of this size."""
+    attributes = ctypes.create_string_buffer(size)
+    _call("sched_getattr", _SCHED_GETATTR, pid, attributes, size, 0)
+    return attributes.raw
 
 
 def unshare(flags: int) -> None:

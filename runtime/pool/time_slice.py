@@ -8,22 +8,17 @@ functions would wait behind several of them each time.
 """
 
 import contextlib
-import ctypes
 import os
 import struct
+
+from runtime.pool import kernel
 
 SLICE_NS = 100_000
 """The shortest that the kernel takes."""
 
-_NUMBERS = {"x86_64": (314, 315), "aarch64": (274, 275)}
-"""Of sched_setattr and sched_getattr."""
-_SET, _GET = _NUMBERS.get(os.uname().machine, (-1, -1))
 _ATTRIBUTES = struct.Struct("=IIQiIQQQ")
 """struct sched_attr: size, policy, flags, nice, priority, runtime, deadline, period."""
 _RESET_ON_FORK = 0x01
-
-# With the interpreter's lock held: they take less than it does to give that away.
-_libc = ctypes.PyDLL(None, use_errno=True)
 
 
 def shorten(pid: int) -> None:
@@ -41,17 +36,10 @@ def shorten_own() -> None:
 
 def of(pid: int) -> int:
     """Return the time slice of a process in nanoseconds; 0 where the kernel does not tell. Raises OSError."""
-    attributes = ctypes.create_string_buffer(_ATTRIBUTES.size)
-    _call(_GET, pid, attributes, _ATTRIBUTES.size, 0)
-    return int(_ATTRIBUTES.unpack(attributes.raw)[5])
+    return int(_ATTRIBUTES.unpack(kernel.sched_getattr(pid, _ATTRIBUTES.size))[5])
 
 
 def _set(pid: int, flags: int) -> None:
     # What is set along with it stays as it is. Policies without slices (sched(7)) take no such time: EINVAL.
     policy, nice = os.sched_getscheduler(pid), os.getpriority(os.PRIO_PROCESS, pid)
-    _call(_SET, pid, _ATTRIBUTES.pack(_ATTRIBUTES.size, policy, flags, nice, 0, SLICE_NS, 0, 0), 0)
-
-
-def _call(number: int, *arguments: object) -> None:
-    if _libc.syscall(number, *arguments) < 0:
-        raise OSError(ctypes.get_errno(), "sched_setattr(2)")
+    kernel.sched_setattr(pid, _ATTRIBUTES.pack(_ATTRIBUTES.size, policy, flags, nice, 0, SLICE_NS, 0, 0))

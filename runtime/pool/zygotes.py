@@ -147,7 +147,7 @@ class _Zygote:
                     self._order(one)
                 except errors.WorkerLost as error:
                     one.on_failed("zygote", 0, error.message)
-        self._waiting.clear()
+            self._waiting.clear()
 
     async def close(self) -> None:
         """End it. Who waits for it hears so now: its start may end when nobody can take anything back any more."""

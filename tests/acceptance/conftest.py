@@ -104,6 +104,10 @@ class Server:
         except urllib.error.HTTPError as error:
             return error.code, error.read()
 
+    def metrics(self):
+        """Return the lines of /metrics."""
+        return self.get("/metrics")[1].decode().splitlines()
+
 
 def create(client, name, source, **options):
     """Create a function of one module, or of {name: content}, and wait until it is active."""

@@ -221,17 +221,13 @@ def test_an_endpoint_that_goes_away_and_comes_back_misses_nothing(own, client, t
 
 
 def received(server):
-    return "\n".join(line for line in metrics(server) if line.startswith("hotfork_async_events_received_total"))
+    return "\n".join(line for line in server.metrics() if line.startswith("hotfork_async_events_received_total"))
 
 
 def failures(server):
     (value,) = [
         float(line.split()[-1])
-        for line in metrics(server)
+        for line in server.metrics()
         if line.startswith("hotfork_destination_delivery_failures_total{")
     ]
     return value
-
-
-def metrics(server):
-    return server.get("/metrics")[1].decode().splitlines()

@@ -33,7 +33,7 @@ def test_a_first_call_finds_its_interpreter_ready(tmp_path):
     try:
         until(lambda: ready(server))
         assert json.load(server.client().invoke(FunctionName="f")["Payload"]) == 1
-        assert [line for line in metrics(server) if line.startswith("hotfork_worker_starts_total{")] == [
+        assert [line for line in server.metrics() if line.startswith("hotfork_worker_starts_total{")] == [
             'hotfork_worker_starts_total{kind="blank"} 1'
         ]
     finally:
@@ -56,8 +56,4 @@ def ready(server):
 
 
 def counts(server, name):
-    return [float(line.split()[-1]) for line in metrics(server) if line.startswith(name + "{")]
-
-
-def metrics(server):
-    return server.get("/metrics")[1].decode().splitlines()
+    return [float(line.split()[-1]) for line in server.metrics() if line.startswith(name + "{")]

@@ -84,8 +84,7 @@ def test_a_killed_mounter_is_missed_by_nobody(own):
     client = own.client()
 
     def counted(name):
-        lines = own.get("/metrics")[1].decode().splitlines()
-        return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+        return sum(float(line.split()[-1]) for line in own.metrics() if line.startswith(name))
 
     mounters = []
     for number in range(6):

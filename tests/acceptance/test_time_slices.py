@@ -16,7 +16,7 @@ KERNEL = tuple(int(part) for part in os.uname().release.split(".")[:2])
 def test_the_server_and_workers_that_serve_have_short_slices_and_who_makes_workers_has_not(tmp_path):
     own = Server(tmp_path / "state", env={"HOTFORK_POOL_BLANKS": "0"}).start()
     client = own.client()
-    create(client, "f", "import time\ndef handler(event, context):\n    return 1")
+    create(client, "f", "def handler(event, context):\n    return 1")
     client.invoke(FunctionName="f")
     (zygote,) = zygotes(own.process.pid)
     below = [one for one in zygote.children(recursive=True) if not one.children()]
