@@ -1,13 +1,12 @@
 """Memory for large payloads: outside of the heap, in huge pages, and used again while it is warm.
 
 To fault 6 MB in page by page takes as long as to copy it ten times, and to have it zeroed as long as some copies. So a
-few buffers are kept. One is handed out again only when nothing refers to it any more: each memoryview of it, and of a
-part of it, counts as a reference (the buffer protocol), so whoever still holds a payload keeps it as it is.
+few buffers are kept. One is handed out again only when nobody has a memoryview of it any more, or of a part of it, so
+whoever still holds a payload keeps it as it is.
 """
 
 import contextlib
 import mmap
-import sys
 
 KEPT = 4
 """Buffers: of a request and a response for each of two processors."""
@@ -16,8 +15,6 @@ KEPT_SIZE = 8 * 1024 * 1024
 """Of each of them, in bytes: what the largest payload needs."""
 
 _HUGE = 2 * 1024 * 1024
-_UNUSED = 3
-"""References to a buffer that nobody uses: the list's, the loop's and that of getrefcount itself."""
 
 _kept: list[mmap.mmap] = []
 
@@ -29,12 +26,21 @@ def take(size: int) -> memoryview:
     """
     if size <= KEPT_SIZE:
         for each in _kept:
-            if sys.getrefcount(each) == _UNUSED:
+            if not _is_held(each):
                 return memoryview(each)[:size]
         if len(_kept) < KEPT:
             _kept.append(_mapped(KEPT_SIZE))
             return memoryview(_kept[-1])[:size]
     return memoryview(_mapped(-(-size // _HUGE) * _HUGE))[:size]
+
+
+def _is_held(mapped: mmap.mmap) -> bool:
+    """Return whether there is a memoryview of it, or of a part of it: the buffer protocol counts them."""
+    try:
+        mapped.resize(len(mapped))  # refused while they are there, and else changes nothing
+    except BufferError:
+        return True
+    return False
 
 
 def _mapped(size: int) -> mmap.mmap:

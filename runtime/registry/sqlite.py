@@ -4,12 +4,10 @@ Reads happen on the caller's thread through a connection of their own: in WAL mo
 writer (sqlite.org/wal.html). Writes are queued to one thread, which takes everything that waits into a single
 transaction: the more callers wait, the more each fsync serves. A transaction that fails fails for all in it.
 
-Crash safety is SQLite's: ``synchronous=FULL`` makes a commit durable before its future is done. The schema's
-version stands in ``PRAGMA user_version``; migrations run in order, each in a transaction of its own.
+Crash safety is SQLite's: ``synchronous=FULL`` makes a commit durable before its future is done.
 """
 
 import asyncio
-import os
 import queue
 import sqlite3
 import threading
@@ -17,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from runtime import errors
+from runtime import database
 from runtime.registry import store
 
 _MIGRATIONS = (
@@ -41,6 +39,7 @@ _MIGRATIONS = (
     CREATE INDEX refs_by_package ON refs (package);
     """,
 )
+_PRAGMAS = ("journal_mode = WAL", "synchronous = FULL")
 _GROUP = 256
 """Batches that one transaction takes at most, so that the first of them need not wait for ever."""
 _PUT = "INSERT OR REPLACE INTO documents VALUES (?, ?, ?, ?, ?)"
@@ -60,11 +59,7 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # It holds the functions' environments, so it is its owner's alone; SQLite gives its side files the same mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        path.chmod(0o600)
-        self._reader = _connect(path)
-        _migrate(self._reader, path)
+        self._reader = database.prepare(path, "the registry of functions", _PRAGMAS, _MIGRATIONS)
         self._batches: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="store-writer", daemon=True)
         self._writer.start()
@@ -119,7 +114,7 @@ class SqliteStore:
         self._reader.close()
 
     def _write(self) -> None:
-        connection = _connect(self._path)
+        connection = database.connect(self._path, _PRAGMAS)
         try:
             while batches := self._next_group():
                 error: Exception | None = None
@@ -182,21 +177,3 @@ def _report(batch: _Batch, error: Exception | None) -> None:
         batch.loop.call_soon_threadsafe(settle)
     except RuntimeError:  # the loop is closed: nobody waits any more
         return
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    # Autocommit: transactions are begun and ended by hand.
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
-
-
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(_MIGRATIONS):
-        raise errors.ConfigError(
-            f"{path} was written by a newer version of hotfork (schema {version}, known are {len(_MIGRATIONS)})"
-        )
-    for number, script in enumerate(_MIGRATIONS[version:], start=version + 1):
-        connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")

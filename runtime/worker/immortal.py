@@ -15,8 +15,10 @@ import sys
 import types
 from typing import Any
 
-_LEAST = 1 << 30
-"""Where there are immortal objects, None's count is at least this."""
+_LEAST = 1 << 31
+"""Counts of immortal objects are at least this, on machines of 64 bits."""
+_COUNT = (1 << 32) - 1
+"""The count's part of the word with which an object begins; from Python 3.14 on there are flags beside it."""
 
 
 def keep_all() -> None:
@@ -24,18 +26,27 @@ def keep_all() -> None:
 
     What only C code holds stays as it is. An interpreter whose objects look different is left alone.
     """
-    count = _count_of_immortals()
-    if count is None:
+    immortal = _immortal_word()
+    if immortal is None:
         return
+    kept: list[Any] = []
     waiting: list[Any] = gc.get_objects()
     while waiting:
         value = waiting.pop()
-        counted = ctypes.c_uint32.from_address(id(value))
-        if counted.value != count:
-            counted.value = count
+        word = _word_of(value)
+        if word.value & _COUNT < _LEAST:
+            word.value = immortal
+            kept.append(value)
             waiting += gc.get_referents(value)
             if isinstance(value, types.CodeType):  # which the collector does not look into
                 waiting += _parts(value)
+    # Once more: since Python 3.14 the loop above takes from the count what it added when that still counted.
+    for value in kept:
+        _word_of(value).value = immortal
+
+
+def _word_of(value: object) -> ctypes.c_uint64:
+    return ctypes.c_uint64.from_address(id(value))
 
 
 def _parts(code: types.CodeType) -> tuple[Any, ...]:
@@ -50,12 +61,18 @@ def _parts(code: types.CodeType) -> tuple[Any, ...]:
     )
 
 
-def _count_of_immortals() -> int | None:
-    """Return the count that makes an object immortal, as seen by an attempt; None where there is none."""
-    count = ctypes.c_uint32.from_address(id(None)).value
-    if count < _LEAST or sys.getrefcount(None) != count:
+def _immortal_word() -> int | None:
+    """Return the word with which an immortal object begins, as seen by an attempt; None where there is none."""
+    if _word_of(None).value & _COUNT < _LEAST:  # counts all, or has no interpreter lock and another layout
         return None
     attempt = object()
-    ctypes.c_uint32.from_address(id(attempt)).value = count
+    make = getattr(ctypes.pythonapi, "_Py_SetImmortalUntracked", None)  # since Python 3.14
+    if make is None:
+        immortal = _word_of(None).value
+    else:
+        make.argtypes, make.restype = [ctypes.py_object], None
+        make(attempt)
+        immortal = _word_of(attempt).value
+    _word_of(attempt).value = immortal
     references = [attempt] * 8
-    return count if sys.getrefcount(references[0]) == count else None
+    return immortal if sys.getrefcount(references[0]) == sys.getrefcount(None) else None

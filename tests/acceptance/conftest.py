@@ -102,7 +102,8 @@ class Server:
             with urllib.request.urlopen(self.url + path, timeout=30) as response:
                 return response.status, response.read()
         except urllib.error.HTTPError as error:
-            return error.code, error.read()
+            with error:
+                return error.code, error.read()
 
     def metrics(self):
         """Return the lines of /metrics."""

@@ -62,8 +62,9 @@ def test_the_code_can_be_fetched(client):
     location = client.get_function(FunctionName="hello")["Code"]["Location"]
     with urllib.request.urlopen(location) as response:
         assert response.read() == api_harness.zipped()
-    with pytest.raises(urllib.error.HTTPError, match="403"):
+    with pytest.raises(urllib.error.HTTPError, match="403") as caught:
         urllib.request.urlopen(location[:-1] + ("0" if location[-1] != "0" else "1"))
+    caught.value.close()
 
 
 @pytest.mark.parametrize("reference", ["hello", ARN, "000000000000:function:hello", "function:hello"])

@@ -229,7 +229,8 @@ def fetch(url, method="GET", headers=None, body=None):
         with urllib.request.urlopen(request, timeout=30) as response:
             return response.status, response.headers, response.read()
     except urllib.error.HTTPError as error:
-        return error.code, error.headers, error.read()
+        with error:
+            return error.code, error.headers, error.read()
 
 
 def test_presigned_urls_are_good_for_a_while(signed):

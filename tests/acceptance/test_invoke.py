@@ -179,7 +179,7 @@ def test_a_runtime_without_an_interpreter_says_how_to_add_one(client):
         client.create_function(
             FunctionName="future",
             Role=ROLE,
-            Runtime="python3.14",
+            Runtime="python3.10",
             Handler="h.h",
             Code={"ZipFile": zipped({"h.py": ""})},
         )

@@ -57,6 +57,7 @@ def evened(text: str) -> str:
     text = re.sub(r"0x[0-9a-f]{6,}", "0x<address>", text)
     # How deep a recursion gets depends on how many frames were there before it.
     text = re.sub(r"Previous line repeated \d+ more", "Previous line repeated <many> more", text)
+    text = re.sub(r"Stack overflow \(used \d+ kB\)", "Stack overflow (used <some> kB)", text)
     # AWS encodes its X-Ray document first.
     text = re.sub(r"in position \d+: surrogates", "in position <n>: surrogates", text)
     # Where AWS's own files are, and a frame of them inside a trace, which it shows and we do not.

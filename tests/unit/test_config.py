@@ -213,8 +213,8 @@ OWN = f"python3.{sys.version_info.minor}"
 def test_interpreters_named_go_before_our_own_before_pyenv_before_path(tmp_path, executable):
     first, second, root = tmp_path / "first", tmp_path / "second", tmp_path / "pyenv"
     executable(first / OWN)
-    on_first = executable(first / "python3.14")
-    executable(second / "python3.14")
+    on_first = executable(first / "python3.22")
+    executable(second / "python3.22")
     on_second = executable(second / "python3.19")
     executable(second / "python3.18")
     executable(root / "shims" / "python3.20")
@@ -228,7 +228,7 @@ def test_interpreters_named_go_before_our_own_before_pyenv_before_path(tmp_path,
     found = config.find_interpreters({"python3.15": "/named"}, environ)
     assert found == {
         OWN: sys.executable,
-        "python3.14": on_first,
+        "python3.22": on_first,
         "python3.15": "/named",
         "python3.18": newest,
         "python3.19": on_second,

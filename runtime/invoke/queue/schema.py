@@ -4,11 +4,10 @@
 and at start how much each lane holds.
 """
 
-import os
 import sqlite3
 from pathlib import Path
 
-from runtime import errors
+from runtime import database
 
 _MIGRATIONS = (
     """
@@ -40,43 +39,20 @@ _CHECKPOINT_PAGES = 4000
 """Of the log, 16 MB: fewer would write the same pages into the file again and again."""
 
 
+_PRAGMAS = (
+    "auto_vacuum = INCREMENTAL",  # before the first table: space that events held can be given back to the disk
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "secure_delete = OFF",
+    f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
+)
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """Open the file; transactions are begun and ended by hand."""
-    # Payloads are nobody else's business. SQLite gives its other files the same mode.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
-    try:
-        # Before the first table: space that events held can be given back to the disk.
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA secure_delete = OFF")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+    return database.connect(path, _PRAGMAS)
 
 
 def prepare(path: Path) -> sqlite3.Connection:
     """Open the file, made or brought up to date where need be; raise ConfigError where that cannot be."""
-    try:
-        connection = connect(path)
-        try:
-            _migrate(connection, path)
-        except BaseException:
-            connection.close()
-            raise
-    except (sqlite3.Error, OSError) as error:
-        raise errors.ConfigError(f"the queue of asynchronous events, {path}, cannot be used: {error}") from None
-    return connection
-
-
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(_MIGRATIONS):
-        raise errors.ConfigError(
-            f"{path} was written by a newer version of hotfork (schema {version}, known are {len(_MIGRATIONS)})"
-        )
-    for number, script in enumerate(_MIGRATIONS[version:], start=version + 1):
-        connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
+    return database.prepare(path, "the queue of asynchronous events", _PRAGMAS, _MIGRATIONS)

@@ -105,6 +105,12 @@ async def test_a_file_of_a_newer_version_is_refused(tmp_path):
         sqlite.SqliteStore(tmp_path / "db")
 
 
+async def test_a_file_that_is_no_database_is_refused(tmp_path):
+    (tmp_path / "db").write_text("no database, but some text that is long enough to be looked at" * 100)
+    with pytest.raises(errors.ConfigError, match=r"registry of functions, .*db, cannot be used"):
+        sqlite.SqliteStore(tmp_path / "db")
+
+
 WRITER = """
 import asyncio, sys
 sys.path.insert(0, sys.argv[1])

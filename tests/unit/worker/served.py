@@ -18,24 +18,18 @@ from typing import Self
 import msgpack
 
 from runtime import wire
+from runtime.config import interpreters
 
 ROOT = Path(__file__).parents[3]
 SITE = Path(msgpack.__file__).parents[1]
 
-INTERPRETERS = [
-    sys.executable,
-    *sorted(
-        str(python)
-        for minor in range(11, 20)
-        for python in Path("~/.pyenv/versions").expanduser().glob(f"3.{minor}.*/bin/python3")
-        if not sys.version.startswith(f"3.{minor}.")
-    ),
-]
-"""This one, and what pyenv has of others: those find simplejson and msgpack without their compiled parts."""
+_RUNTIMES = {path: name for name, path in interpreters.find({}, os.environ).items()}
+INTERPRETERS = list(_RUNTIMES)
+"""This one, and what is here of others: those find simplejson and msgpack without their compiled parts."""
 
 
 def name_of(python: str) -> str:
-    return Path(python).parents[1].name
+    return _RUNTIMES[python]
 
 
 _NURSERY = """

@@ -17,7 +17,7 @@ kept.values = [{"key": (inner, 1.5)}]
 never = sys.getrefcount(None)
 immortal.keep_all()
 new = object()
-assert sys.getrefcount(new) == 2
+assert sys.getrefcount(new) <= 2
 hidden = Kept.method.__code__.co_linetable
 counts = [sys.getrefcount(one) for one in (kept, kept.values, inner, Kept.method, Kept.method.__code__, hidden, sys)]
 if sys.version_info >= (3, 12):
