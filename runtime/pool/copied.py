@@ -60,7 +60,7 @@ class Copied(holder.Holder):
     """A copy and what is held for it; implements ``process.Process``."""
 
     __slots__ = (
-        *("_child_fds", "_listener", "_loop", "_missed", "_number", "_orphan", "_parent", "_pidfd", "_skip"),
+        *("_child_fds", "_loop", "_missed", "_number", "_orphan", "_parent", "_pidfd", "_skip"),
         *("_status", "_timer", "born", "doomed", "fds", "kind", "missing", "placed"),
     )
 
@@ -75,11 +75,10 @@ class Copied(holder.Holder):
         born: float,
     ) -> None:
         """Make its pipes; ``furnish`` orders it. ``born``: when its template was, on the pool's clock."""
-        super().__init__(held)
+        super().__init__(held, listener)
         self._loop = asyncio.get_running_loop()
         self._number = number
         self._parent = parent
-        self._listener = listener
         self._skip = skip
         self._pidfd = -1
         self._missed = False

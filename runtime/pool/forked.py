@@ -31,7 +31,6 @@ class Forked(holder.Holder):
         "_door_fd",
         "_forks",
         "_gate",
-        "_listener",
         "_mounter",
         "_skip",
         "_version",
@@ -61,10 +60,9 @@ class Forked(holder.Holder):
 
         ``door_fd``, which is closed when it was passed on, makes it a template.
         """
-        super().__init__(held)
+        super().__init__(held, listener)
         self._forks = forks
         self.runtime = runtime
-        self._listener = listener
         self._version = version
         self._skip = skip
         self._door_fd = door_fd

@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Iterable
 
-from runtime.pool import holding
+from runtime.pool import holding, process
 
 
 class Holder:
     """Half of a ``process.Process``: what goes to what it holds."""
 
-    __slots__ = ("_held", "on_made")
+    __slots__ = ("_held", "_listener", "on_made")
 
-    def __init__(self, held: holding.Holding) -> None:
-        """``held`` is the process's from now on, until ``release``."""
+    def __init__(self, held: holding.Holding, listener: process.Listener) -> None:
+        """``held`` is the process's from now on, until ``release``; ``listener`` hears of it as long."""
         self._held = held
+        self._listener = listener
         self.on_made: Callable[[], None] | None = None
         """Called once: when its sandbox stands, or will not."""
 
@@ -60,3 +61,5 @@ class Holder:
     def release(self) -> None:
         """Give back what it held."""
         self._held.give_back()
+        # It refers to us as well. A thousand that end at once would leave the collector work for tens of milliseconds.
+        self._listener = process.NOBODY

@@ -165,6 +165,8 @@ class Link:
         self._close_request()
         self._close_response()
         self._close_log()
+        # Whoever hears of it refers to us as well: see ``holder.Holder.release``.
+        self._on_message = self._on_log = self._on_broken = _unheard
 
     def _request_writable(self) -> None:
         try:
@@ -274,6 +276,10 @@ class Link:
             self._loop.remove_reader(self._log_fd)
             os.close(self._log_fd)
             self._log_fd = -1
+
+
+def _unheard(_: Any) -> None:
+    """Hear what came after the end."""
 
 
 def is_empty(fd: int) -> bool:

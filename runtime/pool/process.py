@@ -25,6 +25,21 @@ class Listener(Protocol):
         """Hear that the process could not be started: which step failed, and why; the last call."""
 
 
+class _Nobody:
+    """Hears what nobody wants to know."""
+
+    def process_forked(self) -> None: ...
+
+    def process_doomed(self, reason: str) -> None: ...
+
+    def process_exited(self, wait_status: int) -> None: ...
+
+    def process_failed(self, step: str, reason: str) -> None: ...
+
+
+NOBODY: Listener = _Nobody()
+
+
 class Process(Protocol):
     """A worker's process and all that is held for it."""
 

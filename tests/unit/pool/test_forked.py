@@ -1,5 +1,6 @@
 """A blank as the supervisor has it: how it becomes a function's, with the test as zygote, mounter and process."""
 
+import gc
 import os
 import socket
 import types
@@ -112,6 +113,15 @@ def make():
         forks.close()
         for fd in blank.fds:
             os.close(fd)
+
+
+def test_who_heard_of_it_is_not_kept_once_it_is_released(make):
+    blank, _ = make(None)
+    listener = Listener()
+    blank.adopt(scripted.VERSION, listener)
+    assert any(one is listener for one in gc.get_referents(blank))
+    blank.release()
+    assert not any(one is listener for one in gc.get_referents(blank))
 
 
 def test_where_there_is_a_mounter_it_is_sealed_and_gets_its_folders_from_that(make):

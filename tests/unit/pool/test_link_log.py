@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 
 import pytest
@@ -129,6 +130,13 @@ def test_a_link_that_is_closed_while_it_rests_stays_closed(flood):
     flood.link.close()
     flood.loop.advance(1)
     assert flood.loop.readers == {}
+
+
+@pytest.mark.parametrize("flood", [64 * KB], indirect=True)
+def test_whoever_listens_is_not_kept_by_a_link_that_is_closed(flood):
+    assert any(getattr(one, "__self__", None) is flood for one in gc.get_referents(flood.link))
+    flood.link.close()
+    assert not any(getattr(one, "__self__", None) is flood for one in gc.get_referents(flood.link))
 
 
 async def test_a_worker_that_floods_on_a_real_loop_is_read_to_its_end():
