@@ -68,7 +68,10 @@ class Verdict:
     def __str__(self) -> str:
         if self.kept_as_measured:
             return "kept"
-        return f"kept, for a machine {self.slowness:.2f} times slower" if self.kept else "MISSED"
+        if self.slowness == 1.0:
+            return "MISSED"
+        word = "kept," if self.kept else "MISSED, even"
+        return f"{word} for a machine {self.slowness:.2f} times slower"
 
 
 def _share(name: str, share: float) -> Callable[[result.Result], float]:
