@@ -37,8 +37,6 @@ _MIGRATIONS = (
 )
 _CHECKPOINT_PAGES = 4000
 """Of the log, 16 MB: fewer would write the same pages into the file again and again."""
-
-
 _PRAGMAS = (
     "auto_vacuum = INCREMENTAL",  # before the first table: space that events held can be given back to the disk
     "journal_mode = WAL",
@@ -49,7 +47,7 @@ _PRAGMAS = (
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open the file; transactions are begun and ended by hand."""
+    """Open the file once more, after ``prepare``; transactions are begun and ended by hand."""
     return database.connect(path, _PRAGMAS)
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -345,6 +347,20 @@ async def test_a_file_of_a_newer_version_is_left_alone(tmp_path, open_store):
     connection.close()
     with pytest.raises(errors.ConfigError, match="newer version"):
         schema.prepare(one.path)
+
+
+LOOKS = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("SELECT count(*) FROM items").fetchone()
+connection.close()
+"""
+
+
+async def test_another_program_that_looks_into_the_file_does_not_take_the_log_away(open_store):
+    one = open_store()
+    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", LOOKS, str(one.path)], check=True)
+    assert one.path.with_name("events.db-wal").exists()
 
 
 async def test_a_file_that_is_no_database_is_an_error(tmp_path):

@@ -105,6 +105,22 @@ async def test_a_file_of_a_newer_version_is_refused(tmp_path):
         sqlite.SqliteStore(tmp_path / "db")
 
 
+LOOKS = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+connection.close()
+"""
+
+
+async def test_another_program_that_looks_into_the_file_does_not_take_the_log_away(tmp_path):
+    one = sqlite.SqliteStore(tmp_path / "db")
+    await one.commit([put("a")])  # the writer has its connection, too
+    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", LOOKS, str(tmp_path / "db")], check=True)
+    assert (tmp_path / "db-wal").exists()
+    one.close()
+
+
 async def test_a_file_that_is_no_database_is_refused(tmp_path):
     (tmp_path / "db").write_text("no database, but some text that is long enough to be looked at" * 100)
     with pytest.raises(errors.ConfigError, match=r"registry of functions, .*db, cannot be used"):
