@@ -68,11 +68,10 @@ def _immortal_word() -> int | None:
     attempt = object()
     make = getattr(ctypes.pythonapi, "_Py_SetImmortalUntracked", None)  # since Python 3.14
     if make is None:
-        immortal = _word_of(None).value
+        _word_of(attempt).value = _word_of(None).value
     else:
         make.argtypes, make.restype = [ctypes.py_object], None
         make(attempt)
-        immortal = _word_of(attempt).value
-    _word_of(attempt).value = immortal
+    immortal = _word_of(attempt).value
     references = [attempt] * 8
     return immortal if sys.getrefcount(references[0]) == sys.getrefcount(None) else None

@@ -17,13 +17,12 @@ from typing import Self
 
 import msgpack
 
-from runtime import wire
-from runtime.config import interpreters
+from runtime import config, wire
 
 ROOT = Path(__file__).parents[3]
 SITE = Path(msgpack.__file__).parents[1]
 
-_RUNTIMES = {path: name for name, path in interpreters.find({}, os.environ).items()}
+_RUNTIMES = {path: name for name, path in config.find_interpreters({}, os.environ).items()}
 INTERPRETERS = list(_RUNTIMES)
 """This one, and what is here of others: those find simplejson and msgpack without their compiled parts."""
 
