@@ -125,7 +125,7 @@ class Blanks:
         try:
             blank.adopt(version, listener)
         except BrokenPipeError:
-            blank.kill()  # it died while it waited, and the news are still on their way
+            blank.kill()  # it or its mounter died while it waited, and the news are still on their way
             return None
         except BaseException:
             blank.kill()

@@ -105,7 +105,7 @@ class Forked(holder.Holder):
     def adopt(self, version: model.Version, listener: process.Listener) -> None:
         """Make a blank a version's; raise WorkerLost or OSError where what it is to hold cannot be had.
 
-        BrokenPipeError: it is no more, or was never made, and the news are still on their way.
+        BrokenPipeError: it can be nobody's, since it or its mounter is no more, and the news may be on their way.
         """
         if not self._held.acquired:
             raise BrokenPipeError
@@ -121,7 +121,7 @@ class Forked(holder.Holder):
         self._listener = listener
 
     def _open(self, gate: mounting.Gate, version: model.Version) -> None:
-        """Have a version's folders placed in a sealed blank; raise BrokenPipeError where it is gone."""
+        """Have a version's folders placed in a sealed blank; raise BrokenPipeError where it or the mounter is gone."""
         poll = select.poll()
         poll.register(self.fds[0], 0)
         mounter = self._forks.mounter(self.runtime)

@@ -6,7 +6,7 @@ import socket
 import struct
 from collections.abc import Callable
 
-from runtime import errors, wire
+from runtime import wire
 from runtime.pool import affinity
 
 _ONE_FD = struct.Struct("i")
@@ -81,7 +81,7 @@ class Mounter:
         """Have folders ("code", "layers": host paths) placed in the blank behind a gate, once; never blocks.
 
         The blank goes on when they are there, and else exits. ``forget`` the gate when the one or the other is known.
-        Raises WorkerLost where that cannot be ordered.
+        Raises BrokenPipeError where that cannot be ordered: too many orders wait, or it died and we did not hear yet.
         """
         try:
             passed = (socket.SOL_SOCKET, socket.SCM_RIGHTS, _ONE_FD.pack(gate.fileno()))
@@ -91,7 +91,7 @@ class Mounter:
             self._kept_off = affinity.keep_off(self._pid, self._kept_off)
             os.eventfd_write(self._bell, 1)
         except OSError as error:
-            raise errors.WorkerLost(f"the mounter takes no order: {error}") from error
+            raise BrokenPipeError(error.errno, f"the mounter takes no order: {error.strerror}") from error
         self._gates.add(gate)
 
     def forget(self, gate: Gate) -> None:

@@ -1,6 +1,7 @@
 """Any process may be killed at any moment: callers hear of it, the server goes on, and nothing is left behind."""
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -28,7 +29,15 @@ def own(tmp_path):
 
 def below(pid):
     """Return the living descendants of a process."""
-    return [p for p in psutil.Process(pid).children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
+    return [one for one in psutil.Process(pid).children(recursive=True) if is_alive(one)]
+
+
+def is_alive(process):
+    """Return whether a process is there and no zombie."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def zygotes(pid):
@@ -101,6 +110,23 @@ def test_a_killed_mounter_is_missed_by_nobody(own):
     assert not [one for one in below(own.process.pid) if is_mounter(one)]
     assert counted('hotfork_worker_starts_total{kind="blank"}') >= 3
     assert json.loads(own.get("/readyz")[1])["workers"]["idle"] == 6
+
+
+def test_a_call_that_comes_before_the_news_of_the_mounters_death_is_served(own):
+    client = own.client()
+    create(client, "f", SLEEP)
+    until(lambda: any(is_mounter(one) for one in below(own.process.pid)))
+    until(lambda: sum(float(line.split()[-1]) for line in own.metrics() if line.startswith("hotfork_blanks{")) > 0)
+    (mounter,) = [one for one in below(own.process.pid) if is_mounter(one)]
+    supervisor = psutil.Process(own.process.pid)
+    with contextlib.closing(http.client.HTTPConnection(own.url.removeprefix("http://"), timeout=30)) as caller:
+        caller.connect()
+        supervisor.suspend()
+        caller.request("POST", "/2015-03-31/functions/f/invocations", b"{}")  # what the supervisor finds first
+        mounter.kill()
+        psutil.wait_procs([mounter], timeout=10)
+        supervisor.resume()
+        assert caller.getresponse().read() == b"1"
 
 
 def test_a_killed_supervisor_takes_everything_along_and_what_it_knew_is_kept(tmp_path):
