@@ -66,7 +66,7 @@ class Group:
     """The workers and the waiting calls of one key."""
 
     __slots__ = (
-        *("_last_end", "busy", "gap", "idle", "isolated", "key", "lane", "patience", "retired", "served"),
+        *("_last_end", "busy", "gap", "idle", "isolated", "key", "lane", "patience", "rested", "retired", "served"),
         *("served_before", "stand", "starting", "trial_ends", "unmade", "version", "waiting", "workers"),
     )
 
@@ -96,6 +96,8 @@ class Group:
         """Calls, since the first."""
         self.served_before = 0
         """The same when ``patience`` began."""
+        self.rested = False
+        """Whether a worker had nothing to do since then."""
         self.gap = scaler.Average()
         """How long after the call before it a call ended, while there were others, in seconds."""
         self._last_end: float | None = None
@@ -125,6 +127,7 @@ class Group:
 
     def rest(self, one: worker.Worker) -> None:
         """Let a worker be idle."""
+        self.rested = True
         if one.provisioned or not self.idle or not self.idle[-1].provisioned:
             self.idle.append(one)
         else:

@@ -5,7 +5,8 @@ The rules, in the order in which they meet a call:
 - A worker serves only calls of the key it was made for (version, code hash, configuration generation, tenant).
 - An idle worker is taken most recently used first, so that the tail grows old and can be reaped.
 - Without an idle worker one is started for the call, unless a busy one will be free sooner (see ``scaler``); the call
-  takes whichever comes first, the new worker or one that frees up; the surplus worker stays as a spare.
+  takes whichever comes first, the new worker or one that frees up; the surplus worker stays as a spare. Where calls
+  keep every worker busy, more are started one by one.
 - Without room on the host, the idle worker that is worth least is evicted; without any the call is refused. Nothing
   queues for ever.
 - A call of a version that isolates its calls gets a worker that served none, and that is let go after it. As many as
@@ -16,7 +17,6 @@ Everything happens in callbacks on one event loop; nothing here waits.
 """
 
 import asyncio
-import contextlib
 import itertools
 import time
 from collections.abc import Callable, Mapping
@@ -282,6 +282,16 @@ class Pool:
         """Start a worker; raise WorkerLost or OSError where that cannot be."""
         self._start(group, self._init_timeout_s)
 
+    def start_ahead(self, group: groups.Group) -> bool:
+        """Start a worker that no call depends on; return whether that could be done."""
+        if not self._launcher.has_room(group.version):
+            return False
+        try:
+            self._start(group, self._init_timeout_s)
+        except (errors.WorkerLost, OSError):
+            return False  # a call will hear why
+        return True
+
     def drop_if_empty(self, group: groups.Group) -> None:
         """Forget a group without workers and calls."""
         if not group.workers and not group.waiting and self.holds(group):
@@ -322,12 +332,8 @@ class Pool:
             return
         missing = group.busy - len(group.idle) - group.starting + len(group.waiting)
         for _ in range(max(missing, 0)):
-            if not self._launcher.has_room(group.version):
+            if not self.start_ahead(group):
                 return
-            try:
-                self._start(group, self._init_timeout_s)
-            except (errors.WorkerLost, OSError):
-                return  # a call will hear why
 
     def _ended(self, group: groups.Group) -> None:
         """Note that a call was served."""
@@ -340,9 +346,8 @@ class Pool:
     def _prewarm(self, was: groups.Group) -> None:
         """Start a worker for a call that is expected, where there is room."""
         group = self._group(was.key, was.version)
-        if not group.workers and self._launcher.has_room(group.version):
-            with contextlib.suppress(errors.WorkerLost, OSError):  # the call itself will hear why
-                self._start(group, self._init_timeout_s)
+        if not group.workers:
+            self.start_ahead(group)
         self.drop_if_empty(group)
 
     def _use(self, group: groups.Group, free: worker.Worker) -> None:

@@ -11,6 +11,10 @@ Many starts at once share the processors, so the last of them is ready only when
 workers will have served the more calls. No more are started than calls will be left.
 
 Where nothing is known of a function's calls, the first few workers find it out.
+
+Calls may be short enough for all to be served in time, and still keep every worker busy: then it is workers that keep
+them waiting. Between two calls a worker waits for its answer's way to the supervisor and its next call's way back, and
+where it has too few beside it, the processors wait as well. So those who never rest get one more, and another.
 """
 
 import math
@@ -23,6 +27,9 @@ TRIAL_S = 0.02
 """The trial is over when a worker has been ready for so long, ..."""
 TRIAL_LIMIT_S = 0.25
 """... and in any case so long after the first start: an init may take long, too, and then each call needs its own."""
+CROWD = 8
+"""Workers a processor from which on more of them make nothing faster, unless calls are late: twice as many as keep the
+processors busy with calls that take no time of their own."""
 _LEAST_S = 1e-6
 
 
@@ -65,6 +72,14 @@ def late_starts(*, waiting: int, overdue: int, starting: int, served: int, patie
     """
     missing = waiting - starting
     return max(min(overdue - served, missing, _left(missing, served / patience_s, processors)), 0)
+
+
+def wants_more(*, waiting: int, starting: int, workers: int, rested: bool, processors: int) -> bool:
+    """Return whether one more worker is to be started though no call is late.
+
+    Calls are ``waiting``; none of the ``workers`` has ``rested`` for as long as a start takes.
+    """
+    return waiting > starting == 0 and not rested and workers < CROWD * processors
 
 
 def _left(missing: int, rate: float, processors: int) -> int:

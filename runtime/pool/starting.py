@@ -33,6 +33,9 @@ class Owner(Protocol):
     def start_for_call(self, group: groups.Group) -> None:
         """Start a worker; raise WorkerLost or OSError where that cannot be."""
 
+    def start_ahead(self, group: groups.Group) -> bool:
+        """Start a worker that no call depends on; return whether that could be done."""
+
     def drop_if_empty(self, group: groups.Group) -> None:
         """Forget a group without workers and calls."""
 
@@ -102,7 +105,18 @@ class Starts:
             patience_s=patience_s,
             processors=self._processors,
         )
+        if not count and self._wants_more(group) and self._may_scale(group.key.function_name):
+            self._owner.start_ahead(group)
         self._start_some(group, count)
+
+    def _wants_more(self, group: groups.Group) -> bool:
+        return scaler.wants_more(
+            waiting=len(group.waiting),
+            starting=group.starting,
+            workers=len(group.workers),
+            rested=group.rested,
+            processors=self._processors,
+        )
 
     def _start_some(self, group: groups.Group, count: int) -> None:
         now = max(min(count, self._turn_left, AT_ONCE - len(group.unmade)), 0)
@@ -120,7 +134,7 @@ class Starts:
     def _be_patient(self, group: groups.Group) -> None:
         """See later who was not served by then."""
         patience_s = scaler.TRIAL_S if group.lane.service.value is None else self._start_s
-        group.served_before = group.served
+        group.served_before, group.rested = group.served, False
         group.patience = self._loop.call_later(patience_s, self._patience_ended, group, patience_s)
 
     def go_on(self, group: groups.Group) -> None:

@@ -378,6 +378,67 @@ async def test_a_worker_that_grew_too_large_is_replaced_after_its_call():
     await stage.close()
 
 
+async def keep_busy(stage, condition):
+    """Have one call wait while another is served, until a condition holds; return those two."""
+    calls = [stage.submit(), stage.submit()]
+    async with asyncio.timeout(10):
+        while not condition():
+            calls.append(stage.submit())
+            await stage.answer(stage.actors[0])
+            assert (await calls.pop(0)).payload == b"1"
+    return calls
+
+
+async def warm(stage):
+    """Have one worker that served a call, and starts taken to last so long that no call is ever late."""
+    call = stage.submit()
+    await stage.ready(stage.actors[0])
+    await stage.answer(stage.actors[0])
+    await call
+    stage.pool._starts.time.value = 0.05
+
+
+async def test_a_worker_that_never_rests_gets_one_beside_it(stage):
+    await warm(stage)
+    calls = await keep_busy(stage, lambda: len(stage.actors) == 2)
+    await stage.ready(stage.actors[1])
+    for actor in stage.actors:
+        await stage.answer(actor)
+    assert [(await call).payload for call in calls] == [b"1", b"1"]
+
+
+@pytest.mark.parametrize("obstacle", ["room", "error", "rate"])
+async def test_where_it_cannot_have_one_calls_go_on_as_before(obstacle, monkeypatch):
+    stage = scripted.Stage(scale_out=1 if obstacle == "rate" else 0)
+    await warm(stage)
+    stage.launcher.room = obstacle != "room"
+    stage.launcher.error = errors.WorkerLost("no") if obstacle == "error" else None
+    asked = []
+    real = scaler.wants_more
+    monkeypatch.setattr(scaler, "wants_more", lambda **state: asked.append(real(**state)) or asked[-1])
+    calls = await keep_busy(stage, lambda: asked.count(True) == 2)
+    assert len(stage.actors) == 1
+    for call in calls:
+        await stage.answer(stage.actors[0])
+        assert (await call).payload == b"1"
+    await stage.close()
+
+
+async def test_workers_that_rest_now_and_then_are_enough(stage, monkeypatch):
+    await warm(stage)
+    asked = []
+    real = scaler.wants_more
+    monkeypatch.setattr(scaler, "wants_more", lambda **state: asked.append((state["rested"], real(**state))) or False)
+    async with asyncio.timeout(10):
+        while not asked:
+            calls = [stage.submit(), stage.submit()]
+            for call in calls:
+                await stage.answer(stage.actors[0])
+                await call
+            if (True, False) not in asked:
+                asked.clear()
+
+
 async def test_drain_waits_for_the_last_call(stage):
     call = stage.submit()
     await stage.ready(stage.actors[0])

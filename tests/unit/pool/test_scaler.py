@@ -49,6 +49,23 @@ def test_the_number_of_late_starts(state, expected):
     assert scaler.late_starts(**full) == expected
 
 
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ({}, True),
+        ({"rested": True}, False),
+        ({"waiting": 0}, False),
+        ({"starting": 1}, False),
+        ({"workers": 15}, True),
+        ({"workers": 16}, False),
+        ({"workers": 16, "processors": 3}, True),
+    ],
+)
+def test_workers_that_never_rest_get_one_more_at_a_time(state, expected):
+    full = {"waiting": 1, "starting": 0, "workers": 1, "rested": False, "processors": 2, **state}
+    assert scaler.wants_more(**full) is expected
+
+
 @given(
     st.integers(0, 2000),
     st.integers(0, 2000),
