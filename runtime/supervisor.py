@@ -38,7 +38,7 @@ from runtime.api.auth import guard
 from runtime.invoke import admission, configured, dead_letters, events, invoker, provisions
 from runtime.invoke.destinations import aws
 from runtime.invoke.queue import sqlite as queue
-from runtime.pool import isolation, pool, time_slice
+from runtime.pool import cgroups, isolation, pool, time_slice
 from runtime.pool.network import modes
 from runtime.registry import code, ledger, names, registry, sqlite, sweeper, unpacking
 from runtime.telemetry import families, telemetry
@@ -102,6 +102,8 @@ class _Supervisor:
         async with self._up:
             premises.own(settings.state_dir, self._up)
             report = await asyncio.to_thread(isolation.probe, settings.isolation)
+            if report.cgroups == "v1":
+                self._up.callback(cgroups.take_precedence())
             functions_ = await self._registry()
             keeper = guard.Guard(settings, functions_, self._spawn)
             listener = telemetry.Telemetry(settings)

@@ -353,6 +353,58 @@ def test_what_a_killed_supervisor_left_is_collected_at_the_next_start(backend, c
     alive.close()
 
 
+PRECEDING = """
+import subprocess, sys, time
+from runtime.pool import cgroups
+from runtime.pool.cgroups import place
+home = place.read().own["cpu"]
+leave = cgroups.take_precedence()
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+assert place.read().own["cpu"] == home
+print(child.pid, flush=True)
+sys.stdin.readline()
+leave()
+print(flush=True)
+time.sleep(600)
+"""
+
+
+def cpu_group(pid):
+    """Return the path of a process in the hierarchy of the cpu controller."""
+    return place.parse_cgroup(pathlib.Path(f"/proc/{pid}/cgroup").read_text())["cpu"]
+
+
+@pytest.mark.parametrize("ending", ["undone", "killed"])
+def test_a_supervisor_runs_before_its_workers_in_a_group_of_its_own(backend, ending):
+    home = cpu_group(os.getpid())
+    supervisor = subprocess.Popen(
+        [sys.executable, "-c", PRECEDING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    child = int(supervisor.stdout.readline())
+    try:
+        group = backend.parents["cpu"].parent / pathlib.Path(cpu_group(supervisor.pid)).name
+        assert group.name.endswith("-supervisor")
+        assert cpu_group(child) == cpu_group(supervisor.pid) != home
+        workers = int((backend.parents["cpu"] / "cpu.shares").read_text())
+        assert int((group / "cpu.shares").read_text()) == 8 * workers
+        if ending == "undone":
+            supervisor.stdin.write("\n")
+            supervisor.stdin.flush()
+            supervisor.stdout.readline()
+            assert cpu_group(supervisor.pid) == home
+        else:
+            supervisor.kill()
+            supervisor.wait()
+            cgroups.take_precedence()()
+            assert pathlib.Path(f"/proc/{child}").exists()
+        assert not group.exists()
+        assert cpu_group(child) == home
+    finally:
+        os.kill(child, signal.SIGKILL)
+        supervisor.kill()
+        supervisor.communicate()
+
+
 def state(pid):
     return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 

@@ -14,12 +14,13 @@ kept off it: nobody ever writes a pid into ``cgroup.procs`` (the kernel waits fo
 ``mkdir``, ``rmdir`` and emptying the page cache of a used group are ``recycle``'s business, in a thread.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
-from runtime.pool.cgroups import place, soft, v1, v2
+from runtime.pool.cgroups import place, precedence, soft, v1, v2
 from runtime.pool.cgroups.port import Backend, Control, CpuMode, Group, Limits, Unavailable
 
-__all__ = ["Backend", "Control", "CpuMode", "Group", "Limits", "Unavailable", "open_backend"]
+__all__ = ["Backend", "Control", "CpuMode", "Group", "Limits", "Unavailable", "open_backend", "take_precedence"]
 
 
 def open_backend(root: Path = Path("/"), *, only: str = "") -> Backend:
@@ -39,3 +40,8 @@ def open_backend(root: Path = Path("/"), *, only: str = "") -> Backend:
         if only:
             raise
         return soft.Backend(error)
+
+
+def take_precedence(root: Path = Path("/")) -> Callable[[], None]:
+    """Let this process run before its workers, where v1 is used; return what undoes that. On v2 that is done."""
+    return precedence.take(place.read(root))

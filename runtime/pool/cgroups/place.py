@@ -14,6 +14,9 @@ from runtime.pool import instance
 UNIFIED = ""
 """Key of cgroup v2 among the hierarchies."""
 
+SUPERVISOR = "-supervisor"
+"""Behind a parent's name: of the v1 group that the supervisor itself is in; see ``precedence``."""
+
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
@@ -36,7 +39,7 @@ class Place:
 
 
 def read(root: Path = Path("/")) -> Place:
-    """Return the place of this process; hierarchies that we cannot see are left out."""
+    """Return where this process was started; hierarchies that we cannot see are left out."""
     proc = root / "proc"
     paths = parse_cgroup((proc / "self/cgroup").read_text())
     own: dict[str, Path] = {}
@@ -49,6 +52,8 @@ def read(root: Path = Path("/")) -> Place:
             # In a container the mount may show only a part of the hierarchy, and our path is told from its top.
             inside = os.path.relpath(path, mount_root) if _below(path, mount_root) else path.lstrip("/")
             directory = root / mount.lstrip("/") / inside
+            if directory.name.endswith(SUPERVISOR):  # we were moved into it, or started by who was
+                directory = directory.parent
             if directory.is_dir():
                 own[controller] = directory
                 mounts[controller] = root / mount.lstrip("/")

@@ -4,7 +4,7 @@ What decides here:
 
 - A group that holds processes cannot hand controllers to its children ("no internal processes", cgroups(7)). So the
   supervisor moves itself into a leaf, ``supervisor``, beside the parent of its workers; this one write to
-  ``cgroup.procs`` happens at start.
+  ``cgroup.procs`` happens at start. There it runs before them: see ``precedence``.
 - Joining is free with clone3's CLONE_INTO_CGROUP. Writing "0" to ``cgroup.procs`` works too, at 5 to 22 ms.
 - ``memory.oom.group``: the OOM killer takes the whole worker, as Lambda takes the whole environment.
 - ``memory.peak`` can be reset through an open file since Linux 6.12. Before that it only grows, so a used group is
@@ -18,7 +18,7 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
-from runtime.pool.cgroups import page_cache, place, stock
+from runtime.pool.cgroups import page_cache, place, precedence, stock
 from runtime.pool.cgroups.port import CPU_PERIOD_US, Control, CpuMode, Limits, Unavailable
 
 WEIGHT = 100
@@ -238,6 +238,7 @@ def _delegated(own: Path, *, whole: bool) -> list[str]:
                 with contextlib.suppress(ProcessLookupError):
                     stock.write(f"{leaf}/cgroup.procs", pid)
         _enable(own, controllers)
+        stock.write(f"{own / LEAF}/cpu.weight", b"%d" % (precedence.FACTOR * WEIGHT))
     except OSError as error:
         raise Unavailable(f"{own} is not delegated to this user: {error.strerror}", _DELEGATE) from error
     return controllers

@@ -61,6 +61,17 @@ def test_own_directories_are_found_below_a_mount_that_shows_a_part_of_the_hierar
     assert found.mounts["memory"] == top / "memory"
 
 
+def test_a_supervisors_own_group_counts_as_where_it_was_started(machine):
+    proc = machine / "proc/self"
+    proc.joinpath("mountinfo").write_text(V1)
+    proc.joinpath("cgroup").write_text("3:memory:/docker/abc/inner\n2:cpu,cpuacct:/x/hotfork-1-2-3-supervisor\n")
+    top = machine / "sys/fs/cgroup"
+    for path in ("memory/inner", "cpu,cpuacct/x/hotfork-1-2-3-supervisor"):
+        (top / path).mkdir(parents=True)
+    found = place.read(machine)
+    assert found.own == {"memory": top / "memory/inner", "cpu": top / "cpu,cpuacct/x", "cpuacct": top / "cpu,cpuacct/x"}
+
+
 def test_a_parent_is_an_orphan_only_when_its_supervisor_is_dead(machine):
     inode = (machine / "proc/self/ns/pid").stat().st_ino
     where = here(machine)

@@ -86,6 +86,7 @@ def text(group, file):
 def test_the_supervisor_moves_into_a_leaf_and_hands_controllers_down(tree, backend):
     own = tree.top / "own"
     assert (own / "supervisor/cgroup.procs").read_text() == str(os.getpid())
+    assert (own / "supervisor/cpu.weight").read_text() == "800"
     assert (own / "cgroup.subtree_control").read_text() == "+memory +pids +cpu"
     parent = backend.parents[""]
     assert parent.parent == own

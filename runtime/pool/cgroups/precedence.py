@@ -1,0 +1,74 @@
+"""Lets the supervisor run before its workers: in a cgroup of its own, which weighs more than all of theirs.
+
+Each call passes through the supervisor twice, and it is one thread. While more workers want to run than there are
+processors, an equal would wait behind them a quarter of the time, with calls that could be given to idle processors in
+its hands. It takes no more than its work takes: workers get the rest.
+
+What it starts inherits that, and workers leave it before they run anything of a function.
+"""
+
+import contextlib
+import functools
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from runtime.pool.cgroups import place, stock
+
+FACTOR = 8
+"""Weight, where one core's worth of share is 1, and so is what holds all workers."""
+_SHARES = 1024
+_PATIENCE_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+def take(where: place.Place) -> Callable[[], None]:
+    """Move this process into a group of its own in the v1 hierarchy of the cpu controller; return what undoes that.
+
+    On v2 it has one already: see ``v2``. Where it cannot be had, calls are slower, and no more.
+    """
+    home = where.own.get("cpu")
+    if home is None:
+        return _stay
+    group = home / f"{where.name()}{place.SUPERVISOR}"
+    try:
+        _collect(where, home)
+        group.mkdir(exist_ok=True)
+        stock.write(f"{group}/cpu.shares", b"%d" % (FACTOR * _SHARES))
+        stock.write(f"{group}/cgroup.procs", b"%d" % os.getpid())
+    except OSError as error:
+        _log.warning("the supervisor does not run before its workers: %s: %s", group, error.strerror)
+        _dissolve(group, home)
+        return _stay
+    return functools.partial(_dissolve, group, home)
+
+
+def _stay() -> None:
+    """Do nothing."""
+
+
+def _collect(where: place.Place, home: Path) -> None:
+    """Dissolve what dead supervisors left. Nobody in it is killed: it may be more than workers."""
+    for entry in list(home.iterdir()):
+        if entry.name.endswith(place.SUPERVISOR) and where.orphan(entry.name.removesuffix(place.SUPERVISOR)):
+            _dissolve(entry, home)
+
+
+def _dissolve(group: Path, home: Path) -> None:
+    """Move everybody out of a group, and remove it; who dies just now may take a moment."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline:
+        try:
+            for pid in stock.members(group):
+                with contextlib.suppress(ProcessLookupError):
+                    stock.write(f"{home}/cgroup.procs", b"%d" % pid)
+            group.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:
+            time.sleep(0.001)
+        else:
+            return
