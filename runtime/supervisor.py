@@ -48,8 +48,10 @@ Announce = Callable[[str, str], None]
 
 _SWITCH_INTERVAL_S = 0.0005
 """How long a thread (logs, stores) may keep the event loop from the interpreter; Python's default is ten times that."""
-_COLLECT_AFTER = 10_000
-"""New objects after which the collector looks for cycles: an invocation makes none, but many objects."""
+_COLLECT_AFTER = 2_500, 4, 100
+"""New objects after which the collector looks for cycles among these, and how often until it looks at those that were
+left, and at all: an invocation makes none, but many objects. To look at one takes up to a microsecond, and who calls
+meanwhile waits."""
 
 _LOOKED_AT = 100
 """Functions whose runtimes are made ready at start: to look at all might take as long as to start."""
@@ -329,4 +331,4 @@ def _tame_collector() -> None:
     # What lives now lives on: the collector need not walk over it again.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER)
+    gc.set_threshold(*_COLLECT_AFTER)
