@@ -104,8 +104,6 @@ class _Supervisor:
         async with self._up:
             premises.own(settings.state_dir, self._up)
             report = await asyncio.to_thread(isolation.probe, settings.isolation)
-            if report.cgroups == "v1":
-                self._up.callback(cgroups.take_precedence())
             functions_ = await self._registry()
             keeper = guard.Guard(settings, functions_, self._spawn)
             listener = telemetry.Telemetry(settings)
@@ -114,6 +112,8 @@ class _Supervisor:
             self._tasks = await self._up.enter_async_context(asyncio.TaskGroup())
             self._up.callback(self._cancel_tasks)
             network = premises.network(settings, report)
+            if report.cgroups == "v1":
+                self._up.callback(cgroups.take_precedence())
             workers, starts, forks = await staff.assemble(
                 settings, self._up, self._spawn, report=report, network=network, listener=listener, keeper=keeper
             )

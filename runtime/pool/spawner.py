@@ -32,7 +32,7 @@ from collections.abc import Callable
 from typing import Any
 
 from runtime import errors, wire
-from runtime.pool import affinity, holding, mounting, orders, packets
+from runtime.pool import affinity, cgroups, holding, mounting, orders, packets
 from runtime.pool.orders import Listener, Order, Settings
 
 __all__ = ["Listener", "Order", "Settings", "Spawner"]
@@ -119,6 +119,7 @@ class Spawner:
         self._channel = packets.PacketSocket(self._loop, ours, self._on_packet, self._drop)
         try:
             async with asyncio.timeout(settings.start_timeout_s):
+                await asyncio.to_thread(cgroups.leave_out, self._process.pid)
                 await self._ready
         except TimeoutError:
             raise errors.WorkerLost("the zygote was not ready in time") from None

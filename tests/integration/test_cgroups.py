@@ -360,8 +360,10 @@ from runtime.pool.cgroups import place
 home = place.read().own["cpu"]
 leave = cgroups.take_precedence()
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+other = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+cgroups.leave_out(other.pid)
 assert place.read().own["cpu"] == home
-print(child.pid, flush=True)
+print(child.pid, other.pid, flush=True)
 sys.stdin.readline()
 leave()
 print(flush=True)
@@ -380,11 +382,12 @@ def test_a_supervisor_runs_before_its_workers_in_a_group_of_its_own(backend, end
     supervisor = subprocess.Popen(
         [sys.executable, "-c", PRECEDING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    child = int(supervisor.stdout.readline())
+    child, other = map(int, supervisor.stdout.readline().split())
     try:
         group = backend.parents["cpu"].parent / pathlib.Path(cpu_group(supervisor.pid)).name
         assert group.name.endswith("-supervisor")
         assert cpu_group(child) == cpu_group(supervisor.pid) != home
+        assert cpu_group(other) == home
         workers = int((backend.parents["cpu"] / "cpu.shares").read_text())
         assert int((group / "cpu.shares").read_text()) == 8 * workers
         if ending == "undone":

@@ -20,7 +20,17 @@ from pathlib import Path
 from runtime.pool.cgroups import place, precedence, soft, v1, v2
 from runtime.pool.cgroups.port import Backend, Control, CpuMode, Group, Limits, Unavailable
 
-__all__ = ["Backend", "Control", "CpuMode", "Group", "Limits", "Unavailable", "open_backend", "take_precedence"]
+__all__ = [
+    "Backend",
+    "Control",
+    "CpuMode",
+    "Group",
+    "Limits",
+    "Unavailable",
+    "leave_out",
+    "open_backend",
+    "take_precedence",
+]
 
 
 def open_backend(root: Path = Path("/"), *, only: str = "") -> Backend:
@@ -45,3 +55,8 @@ def open_backend(root: Path = Path("/"), *, only: str = "") -> Backend:
 def take_precedence(root: Path = Path("/")) -> Callable[[], None]:
     """Let this process run before its workers, where v1 is used; return what undoes that. On v2 that is done."""
     return precedence.take(place.read(root))
+
+
+def leave_out(pid: int, root: Path = Path("/")) -> None:
+    """Have a process that this one started not run before workers. Blocks for some milliseconds."""
+    precedence.leave_out(place.read(root), pid)

@@ -4,7 +4,7 @@ Each call passes through the supervisor twice, and it is one thread. While more 
 processors, an equal would wait behind them a quarter of the time, with calls that could be given to idle processors in
 its hands. It takes no more than its work takes: workers get the rest.
 
-What it starts inherits that, and workers leave it before they run anything of a function.
+What it starts from then on inherits that. Zygotes are taken out again: of what they do, nobody waits for the most.
 """
 
 import contextlib
@@ -44,6 +44,14 @@ def take(where: place.Place) -> Callable[[], None]:
         _dissolve(group, home)
         return _stay
     return functools.partial(_dissolve, group, home)
+
+
+def leave_out(where: place.Place, pid: int) -> None:
+    """Put a process that this one started where this one was started. Blocks, for the kernel waits for some ms."""
+    home = where.own.get("cpu")
+    if home is not None and (home / f"{where.name()}{place.SUPERVISOR}").exists():
+        with contextlib.suppress(OSError):  # it ended; or it runs before workers as well, and no more
+            stock.write(f"{home}/cgroup.procs", b"%d" % pid)
 
 
 def _stay() -> None:

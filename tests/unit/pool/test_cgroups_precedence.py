@@ -45,6 +45,15 @@ def test_it_weighs_more_than_all_workers_until_that_is_undone(home):
     assert (home / "cgroup.procs").read_text() == str(os.getpid())
 
 
+def test_what_it_starts_can_be_left_out(home):
+    precedence.leave_out(where(home), 4711)
+    assert (home / "cgroup.procs").read_text() == ""  # there is no group to be taken out of
+    leave = precedence.take(where(home))
+    precedence.leave_out(where(home), 4711)
+    assert (home / "cgroup.procs").read_text() == "4711"
+    leave()
+
+
 def test_without_the_controller_nothing_is_done(home):
     precedence.take(place.Place(own={"memory": home}, mounts={}, proc=pathlib.Path("/proc")))()
     assert [entry.name for entry in home.iterdir()] == ["cgroup.procs"]
