@@ -17,6 +17,11 @@ def name(proc: Path = Path("/proc")) -> str:
     return f"hotfork-{pid}-{_started(proc, pid)}-{_pid_namespace(proc)}"
 
 
+def is_name(text: str) -> bool:
+    """Return whether a name is that of any supervisor, alive or dead."""
+    return _NAME.fullmatch(text) is not None
+
+
 def orphan(name: str, proc: Path = Path("/proc")) -> bool:
     """Return whether a name is that of a supervisor that is dead; one of another pid namespace is not ours to judge."""
     match = _NAME.fullmatch(name)

@@ -10,10 +10,12 @@ All groups of a supervisor lie below one parent of its own, ``hotfork-<pid>-<sta
 cgroup that the supervisor itself was started in; parents of dead supervisors are collected at start.
 
 On v1 and v2 every call on the path is a write or read of a few bytes, 1 to 3 microseconds each. What is slow is
-kept off it: nobody ever writes a pid into ``cgroup.procs`` (the kernel waits for an RCU grace period, 5 to 22 ms);
-``mkdir``, ``rmdir`` and emptying the page cache of a used group are ``recycle``'s business, in a thread.
+kept off it: no worker's pid is ever written into ``cgroup.procs`` (the kernel waits for an RCU grace period, 5 to
+22 ms), only the supervisor's and those of its zygotes, once, when they start; ``mkdir``, ``rmdir`` and emptying the
+page cache of a used group are ``recycle``'s business, in a thread.
 """
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,4 +61,5 @@ def take_precedence(root: Path = Path("/")) -> Callable[[], None]:
 
 def leave_out(pid: int, root: Path = Path("/")) -> None:
     """Have a process that this one started not run before workers. Blocks for some milliseconds."""
-    precedence.leave_out(place.read(root), pid)
+    with contextlib.suppress(OSError):  # it ended; or it runs before workers as well, and no more
+        precedence.leave_out(place.read(root), pid)

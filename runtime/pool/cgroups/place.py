@@ -52,7 +52,7 @@ def read(root: Path = Path("/")) -> Place:
             # In a container the mount may show only a part of the hierarchy, and our path is told from its top.
             inside = os.path.relpath(path, mount_root) if _below(path, mount_root) else path.lstrip("/")
             directory = root / mount.lstrip("/") / inside
-            if directory.name.endswith(SUPERVISOR):  # we were moved into it, or started by who was
+            if _is_supervisors(directory.name):  # we were moved into it, or started by who was
                 directory = directory.parent
             if directory.is_dir():
                 own[controller] = directory
@@ -82,6 +82,10 @@ def parse_mounts(text: str) -> list[tuple[list[str], str, str]]:
         controllers = [UNIFIED] if kind == "cgroup2" else options.split(",")
         found.append((controllers, _unescape(fields[3]), _unescape(fields[4])))
     return found
+
+
+def _is_supervisors(name: str) -> bool:
+    return name.endswith(SUPERVISOR) and instance.is_name(name.removesuffix(SUPERVISOR))
 
 
 def _below(path: str, top: str) -> bool:

@@ -15,11 +15,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from runtime.pool.cgroups import place, stock
+from runtime.pool.cgroups import place, stock, v1
 
 FACTOR = 8
 """Weight, where one core's worth of share is 1, and so is what holds all workers."""
-_SHARES = 1024
 _PATIENCE_S = 1.0
 
 _log = logging.getLogger(__name__)
@@ -33,11 +32,11 @@ def take(where: place.Place) -> Callable[[], None]:
     home = where.own.get("cpu")
     if home is None:
         return _stay
-    group = home / f"{where.name()}{place.SUPERVISOR}"
+    group = _group(where, home)
     try:
         _collect(where, home)
         group.mkdir(exist_ok=True)
-        stock.write(f"{group}/cpu.shares", b"%d" % (FACTOR * _SHARES))
+        stock.write(f"{group}/cpu.shares", b"%d" % (FACTOR * v1.SHARES))
         stock.write(f"{group}/cgroup.procs", b"%d" % os.getpid())
     except OSError as error:
         _log.warning("the supervisor does not run before its workers: %s: %s", group, error.strerror)
@@ -49,9 +48,12 @@ def take(where: place.Place) -> Callable[[], None]:
 def leave_out(where: place.Place, pid: int) -> None:
     """Put a process that this one started where this one was started. Blocks, for the kernel waits for some ms."""
     home = where.own.get("cpu")
-    if home is not None and (home / f"{where.name()}{place.SUPERVISOR}").exists():
-        with contextlib.suppress(OSError):  # it ended; or it runs before workers as well, and no more
-            stock.write(f"{home}/cgroup.procs", b"%d" % pid)
+    if home is not None and _group(where, home).exists():
+        stock.write(f"{home}/cgroup.procs", b"%d" % pid)
+
+
+def _group(where: place.Place, home: Path) -> Path:
+    return home / f"{where.name()}{place.SUPERVISOR}"
 
 
 def _stay() -> None:

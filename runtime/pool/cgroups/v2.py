@@ -227,18 +227,19 @@ def _delegated(own: Path, *, whole: bool) -> list[str]:
         if needed not in offered:
             raise Unavailable(f"the {needed} controller is not available in {own}", _DELEGATE)
     controllers: list[str] = [name for name in ("memory", "pids", "cpu") if name in offered]
+    leaf = None if _is_root(own) else own / LEAF
     try:
-        if not _is_root(own):
+        if leaf is not None:
             inside = {b"%d" % os.getpid(), *stock.read(f"{own}/cgroup.procs").split()}
             if not whole and len(inside) > 1:
                 raise Unavailable(f"other processes are in {own}, so it cannot be divided", _DELEGATE)
-            leaf = own / LEAF
             leaf.mkdir(exist_ok=True)
             for pid in inside:
                 with contextlib.suppress(ProcessLookupError):
                     stock.write(f"{leaf}/cgroup.procs", pid)
         _enable(own, controllers)
-        stock.write(f"{own / LEAF}/cpu.weight", b"%d" % (precedence.FACTOR * WEIGHT))
+        if leaf is not None:
+            stock.write(f"{leaf}/cpu.weight", b"%d" % (precedence.FACTOR * WEIGHT))
     except OSError as error:
         raise Unavailable(f"{own} is not delegated to this user: {error.strerror}", _DELEGATE) from error
     return controllers

@@ -61,15 +61,19 @@ def test_own_directories_are_found_below_a_mount_that_shows_a_part_of_the_hierar
     assert found.mounts["memory"] == top / "memory"
 
 
-def test_a_supervisors_own_group_counts_as_where_it_was_started(machine):
+@pytest.mark.parametrize(
+    ("group", "home"),
+    [("x/hotfork-1-2-3-supervisor", "x"), ("x/hotfork-supervisor", "x/hotfork-supervisor"), ("my-supervisor",) * 2],
+)
+def test_only_a_group_that_a_supervisor_made_for_itself_counts_as_where_it_was_started(machine, group, home):
     proc = machine / "proc/self"
     proc.joinpath("mountinfo").write_text(V1)
-    proc.joinpath("cgroup").write_text("3:memory:/docker/abc/inner\n2:cpu,cpuacct:/x/hotfork-1-2-3-supervisor\n")
+    proc.joinpath("cgroup").write_text(f"3:memory:/docker/abc/inner\n2:cpu,cpuacct:/{group}\n")
     top = machine / "sys/fs/cgroup"
-    for path in ("memory/inner", "cpu,cpuacct/x/hotfork-1-2-3-supervisor"):
+    for path in ("memory/inner", f"cpu,cpuacct/{group}"):
         (top / path).mkdir(parents=True)
-    found = place.read(machine)
-    assert found.own == {"memory": top / "memory/inner", "cpu": top / "cpu,cpuacct/x", "cpuacct": top / "cpu,cpuacct/x"}
+    cpu = top / "cpu,cpuacct" / home
+    assert place.read(machine).own == {"memory": top / "memory/inner", "cpu": cpu, "cpuacct": cpu}
 
 
 def test_a_parent_is_an_orphan_only_when_its_supervisor_is_dead(machine):

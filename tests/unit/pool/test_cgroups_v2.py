@@ -253,11 +253,13 @@ def test_cpu_may_be_missing_and_is_reported(tree):
 def test_a_cgroup_shared_with_others_is_left_alone_and_root_uses_the_top(tree, monkeypatch):
     own = tree.top / "session.scope"
     own.mkdir()
+    (tree.top / "supervisor").mkdir()  # somebody else's: root's top needs no leaf of ours
     (own / "cgroup.procs").write_text(f"{os.getpid()}\n0\n")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     backend = v2.open_backend(tree.place("session.scope"))
     assert backend.parents[""].parent == tree.top
     assert not (own / "supervisor").exists()
+    assert (tree.top / "supervisor/cpu.weight").read_text() == "100"
     backend.close()
 
 
