@@ -2,12 +2,14 @@
 
 A promise is kept if the measured figure keeps it. If it does not, the machine may have been slower just then than the
 reference machine is when quiet; how much slower, the floors tell (``floors``), which are measured right before and
-right after each scenario. What a figure misses by no more than that is put down to the machine, and the table says so.
-A floor that is faster than the reference changes nothing. Bytes, shares and ratios of two figures of one run must keep
-their promise as they are.
+right after each scenario, and between its repetitions. What a figure misses by no more than that is put down to the
+machine, and the table says so. A floor that is faster than the reference changes nothing. Bytes, shares and ratios of
+two figures of one run must keep their promise as they are.
 """
 
 import dataclasses
+import functools
+import statistics
 from collections.abc import Callable, Iterable
 from typing import Literal
 
@@ -179,12 +181,18 @@ def run(
     results, verdicts = [], []
     chosen = [promise for promise in PROMISES if not rows or promise.row in rows]
     for name in dict.fromkeys(promise.scenario for promise in chosen):
-        before = measure_floors(1.0)
-        results.append(scenarios[name](given))
-        after = measure_floors(1.0)
-        here: dict[Floor, float] = {each: (before[each] + after[each]) / 2 for each in before}
+        seen: list[dict[Floor, float]] = []
+        look = functools.partial(_look, seen)
+        look()
+        results.append(scenarios[name](dataclasses.replace(given, between=look)))
+        look()
+        here: dict[Floor, float] = {floor: statistics.fmean(each[floor] for each in seen) for floor in REFERENCE}
         verdicts += judge([promise for promise in chosen if promise.scenario == name], results[-1], here)
     return results, verdicts
+
+
+def _look(seen: list[dict[Floor, float]]) -> None:
+    seen.append(measure_floors(1.0))
 
 
 def table(verdicts: Iterable[Verdict]) -> result.Table:

@@ -1,7 +1,9 @@
 """A server to measure: ``hotfork serve`` on a free port with a temporary state folder, or one that runs already."""
 
+import atexit
 import contextlib
 import dataclasses
+import functools
 import re
 import shutil
 import signal
@@ -88,6 +90,10 @@ def serve(isolation: str, settings: str = "", state_dir: Path | None = None) -> 
         configuration = folder / "hotfork.toml"
         configuration.write_text(settings, encoding="utf-8")
         output = folder / "output"
+        if state_dir is None:
+            state_dir = folder / "state"
+            state_dir.mkdir()
+            (state_dir / "sdk").symlink_to(_sdk())
         began = time.monotonic()
         with output.open("wb") as sink:
             process = subprocess.Popen(
@@ -95,7 +101,7 @@ def serve(isolation: str, settings: str = "", state_dir: Path | None = None) -> 
                     *command(),
                     "serve",
                     *("--port", "0", "--config", configuration, "--isolation", isolation),
-                    *("--state-dir", state_dir or folder / "state"),
+                    *("--state-dir", state_dir),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
@@ -129,6 +135,19 @@ def command() -> list[str]:
     beside = Path(sys.executable).parent / "hotfork"
     found = str(beside) if beside.exists() else shutil.which("hotfork")
     return [found] if found else [sys.executable, "-c", "from runtime import cli; cli.main()"]
+
+
+@functools.cache
+def _sdk() -> Path:
+    """Return the folder for the packages that Lambda offers to every function: one for all servers of this run.
+
+    To copy some thousand files for each, and to delete them, is not what is measured; and it makes files slow to
+    create for the next minute where the file system has no journal.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="hotfork-bench-sdk-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder.chmod(0o755)
+    return folder
 
 
 def _announced(process: subprocess.Popen[bytes], output: Path, deadline: float) -> tuple[str, int, str]:

@@ -59,7 +59,7 @@ def interleaved(
         for name, (calls, fields) in loads.items():
             given.say(f"{name}: warming up")
             server.run(calls, **{**fields, "duration_s": WARM_UP_S})
-    for turn in range(given.repeat):
+    for turn in given.turns():
         for name, (calls, fields) in loads.items():
             given.say(f"{name}: run {turn + 1} of {given.repeat}")
             found[name].add(server, calls, **{"duration_s": given.duration_s, **fields})

@@ -39,6 +39,15 @@ class Setting:
     peers: tuple[tuple[str, str], ...] = ()
     """Names and URLs of servers to measure beside ours."""
     say: Callable[[str], None] = lambda _text: None
+    between: Callable[[], None] = lambda: None
+    """Called between two repetitions of a scenario's loads."""
+
+    def turns(self) -> Iterator[int]:
+        """Yield the number of each repetition."""
+        for turn in range(self.repeat):
+            if turn:
+                self.between()
+            yield turn
 
     @contextlib.contextmanager
     def server(self, settings: str = "", state_dir: Path | None = None) -> Iterator[harness.Server]:

@@ -96,7 +96,7 @@ def run(given: setting.Setting) -> result.Result:
             ours.append(stack.enter_context(_started(dataclasses.replace(given, isolation="none"), names)))
         running = peer.started(peers.MINISTACK, stack, notes, given.say, may_install=given.install_peers)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hotfork-bench-")))
-        for turn, mine in enumerate(names):
+        for turn, mine in zip(given.turns(), names, strict=True):
             given.say(f"cold starts: run {turn + 1} of {given.repeat}")
             forks.append(floors.fork())
             for each in ours:

@@ -52,7 +52,7 @@ def run(given: setting.Setting) -> result.Result:
         Variant(key="hello", title="hello", prepare=_hello),
         Variant(key="heavy", title="heavy snapshot", prepare=lambda server, number: _heavy(server, number, code)),
     ]
-    for turn in range(given.repeat):
+    for turn in given.turns():
         for each in variants:
             with given.server(SETTINGS.format(count + 100)) as server:
                 given.say(f"{each.title}, {count} workers: run {turn + 1} of {given.repeat}")

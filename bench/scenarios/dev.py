@@ -31,7 +31,7 @@ def run(given: setting.Setting) -> result.Result:
         switches, failed = [], []
         with _dev(server, file.parent):
             _until(lambda: _answer(server) == b"0")
-            for turn in range(given.repeat):
+            for turn in given.turns():
                 given.say(f"run {turn + 1} of {given.repeat}")
                 switch, wrong = _changes(server, file, range(turn * count + 1, (turn + 1) * count + 1))
                 switches.append(switch)

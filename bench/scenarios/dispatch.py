@@ -20,7 +20,7 @@ def run(given: setting.Setting) -> result.Result:
     environment = machine.environment()
     floor: list[histogram.Histogram] = []
     taken: dict[int, list[order.Taken]] = {count: [] for count in _IN_FLIGHT}
-    for turn in range(given.repeat):
+    for turn in given.turns():
         given.say(f"raw pipes: run {turn + 1} of {given.repeat}")
         floor.append(floors.pipe())
         for count, found in taken.items():

@@ -62,7 +62,7 @@ def run(given: setting.Setting) -> result.Result:
         with contextlib.ExitStack() as stack:
             accepted = _accept(given, server, _other(given, stack, notes))
         half = _HALF * sum(accepted.through) / len(accepted.through)
-        late = [_end_to_end(given, server, half, turn) for turn in range(given.repeat)]
+        late = [_end_to_end(given, server, half, turn) for turn in given.turns()]
     held = given.count or _BACKLOG
     drained, single = _beside(given, held)
     lost, said = crash.run(given)
@@ -105,7 +105,7 @@ def _accept(given: setting.Setting, server: harness.Server, other: peer.Running 
     call = plan.Call(path=client.invoke_path("hello"), body="{}", headers=_HEADERS)
     server.run([call], connections=max(CONNECTIONS), duration_s=measure.WARM_UP_S)
     backlog.drain(given, server)
-    for turn in range(given.repeat):
+    for turn in given.turns():
         for connections in CONNECTIONS:
             fields: dict[str, Any] = {"connections": connections, "duration_s": given.duration_s}
             given.say(f"{OURS}, {connections} connections: run {turn + 1} of {given.repeat}")

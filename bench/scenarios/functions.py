@@ -31,7 +31,7 @@ def run(given: setting.Setting) -> result.Result:
             creating_s = time.monotonic() - began
         disk = _disk(states["many"]) - _disk(states["few"])
         seen: dict[str, list[_Seen]] = {"few": [], "many": []}
-        for turn in range(given.repeat):
+        for turn in given.turns():
             for name, state in states.items():
                 given.say(f"{name} functions: run {turn + 1} of {given.repeat}")
                 seen[name].append(_look(given, state))

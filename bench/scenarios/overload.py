@@ -30,7 +30,7 @@ def run(given: setting.Setting) -> result.Result:
         server.run([other], duration_s=measure.WARM_UP_S)
         server.run([greedy], duration_s=measure.WARM_UP_S, connections=PLACES)
         quiet, beside, overloaded = (measure.Runs([], []) for _ in range(3))
-        for turn in range(given.repeat):
+        for turn in given.turns():
             given.say(f"run {turn + 1} of {given.repeat}")
             quiet.results.append(server.run([other], **mild))
             with load.Running(server.towards([greedy], **wild)) as running:

@@ -73,7 +73,7 @@ def run(given: setting.Setting) -> result.Result:
     with given.server(SETTINGS.format(count + 100, budget_mb)) as server:
         server.create("hello")
         server.run([_HELLO], duration_s=measure.WARM_UP_S)
-        for turn in range(given.repeat):
+        for turn in given.turns():
             for each in variants:
                 given.say(f"{each.title}, 0 to {count} workers: run {turn + 1} of {given.repeat}")
                 _run(server, f"{each.key}-{turn}", count, each)

@@ -58,7 +58,7 @@ def run(given: setting.Setting) -> result.Result:
         _populate(given, server)
         server.run([_CALL], connections=4, duration_s=measure.WARM_UP_S)
         runs = []
-        for turn in range(given.repeat):
+        for turn in given.turns():
             given.say(f"run {turn + 1} of {given.repeat}")
             # Twice as long as the runs of others: half of it is without scrapes.
             runs.append(measured(server, 2 * given.duration_s, random.Random(turn)))  # noqa: S311

@@ -50,7 +50,7 @@ def run(given: setting.Setting) -> result.Result:
             _Heavy(each, heavy.publish(each, "heavy", code, MemorySize=512)) for each in (server, other)
         )
         dataclasses.replace(ahead, without=measure.Runs([], [])).start_without(1)  # the page cache is warm
-        for turn in range(given.repeat):
+        for turn in given.turns():
             given.say(f"cold starts: run {turn + 1} of {given.repeat}")
             ahead.start(count)
             none_ahead.start(count)

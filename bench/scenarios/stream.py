@@ -35,7 +35,7 @@ def run(given: setting.Setting) -> result.Result:
         connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
         firsts, wholes, rates = [], [], []
         _repeated(connection, measure.WARM_UP_S)
-        for turn in range(given.repeat):
+        for turn in given.turns():
             given.say(f"run {turn + 1} of {given.repeat}")
             first, whole = _repeated(connection, given.duration_s)
             firsts.append(first)

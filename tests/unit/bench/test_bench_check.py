@@ -115,6 +115,23 @@ def test_a_command_that_misses_a_promise_fails(monkeypatch, tmp_path):
     assert testing.CliRunner().invoke(command.main, ["check", "--row", "2", "--row", "3"]).exit_code == 0
 
 
+def test_the_machine_is_looked_at_before_between_and_after_the_repetitions_of_a_scenario(monkeypatch):
+    rates = iter((1.0, 0.5, 0.5, 0.4))
+    monkeypatch.setattr(
+        check, "measure_floors", lambda seconds: {**check.REFERENCE, "rate": check.REFERENCE["rate"] * next(rates)}
+    )
+
+    def scenario(given):
+        assert list(given.turns()) == [0, 1, 2]
+        return http(1e-5, 8_000)
+
+    given = setting.Setting(repeat=3)
+    [_], [verdict] = check.run(given, {"http": scenario}, frozenset({3}))
+    assert verdict.slowness == pytest.approx(1 / 0.6)
+    assert not list(rates)
+    assert [*given.turns()] == [0, 1, 2]  # elsewhere nobody looks
+
+
 def test_a_scenario_that_fails_takes_nothing_from_the_others(monkeypatch, tmp_path):
     def fails(given):
         raise OSError(28, "No space left on device")
