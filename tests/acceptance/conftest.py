@@ -109,6 +109,10 @@ class Server:
         """Return the lines of /metrics."""
         return self.get("/metrics")[1].decode().splitlines()
 
+    def values(self, name):
+        """Return the values of a metric, whatever their labels."""
+        return [float(line.split()[-1]) for line in self.metrics() if line.startswith(f"{name}{{")]
+
 
 def create(client, name, source, **options):
     """Create a function of one module, or of {name: content}, and wait until it is active."""

@@ -225,9 +225,5 @@ def received(server):
 
 
 def failures(server):
-    (value,) = [
-        float(line.split()[-1])
-        for line in server.metrics()
-        if line.startswith("hotfork_destination_delivery_failures_total{")
-    ]
+    (value,) = server.values("hotfork_destination_delivery_failures_total")
     return value

@@ -24,7 +24,7 @@ def test_a_function_runs_on_the_interpreter_of_its_runtime(client, runtime):
 def test_a_first_call_finds_its_interpreter_ready(tmp_path):
     server = Server(tmp_path / "state").start()
     try:
-        assert counts(server, "hotfork_zygotes") == []
+        assert server.values("hotfork_zygotes") == []
         create(server.client(), "f", "def handler(event, context):\n    return 1")
         until(lambda: ready(server))
     finally:
@@ -52,8 +52,4 @@ def test_a_server_may_be_stopped_while_an_interpreter_is_being_started(tmp_path)
 
 def ready(server):
     """Return whether a zygote serves and a blank lies there: nothing was called."""
-    return counts(server, "hotfork_zygotes") == [1] and sum(counts(server, "hotfork_blanks")) > 0
-
-
-def counts(server, name):
-    return [float(line.split()[-1]) for line in server.metrics() if line.startswith(name + "{")]
+    return server.values("hotfork_zygotes") == [1] and sum(server.values("hotfork_blanks")) > 0

@@ -2,10 +2,9 @@
 
 import asyncio
 import sqlite3
-import subprocess
-import sys
 import threading
 
+import passer_by
 import pytest
 
 from runtime import errors
@@ -349,17 +348,9 @@ async def test_a_file_of_a_newer_version_is_left_alone(tmp_path, open_store):
         schema.prepare(one.path)
 
 
-LOOKS = """
-import sqlite3, sys
-connection = sqlite3.connect(sys.argv[1])
-connection.execute("SELECT count(*) FROM items").fetchone()
-connection.close()
-"""
-
-
 async def test_another_program_that_looks_into_the_file_does_not_take_the_log_away(open_store):
     one = open_store()
-    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", LOOKS, str(one.path)], check=True)
+    await passer_by.look_into(one.path)
     assert one.path.with_name("events.db-wal").exists()
 
 

@@ -215,6 +215,13 @@ class Stage:
         request = await self.request(actor)
         actor.say(wire.Response(request.request_id, "application/json", payload))
 
+    async def warm(self, **fields):
+        """Have the first worker start and serve a call; return its outcome."""
+        call = self.submit(**fields)
+        await self.ready(self.actors[0])
+        await self.answer(self.actors[0])
+        return await call
+
     async def close(self):
         """End everything, and check that nothing is left."""
         closing = asyncio.get_running_loop().create_task(self.pool.close())

@@ -87,10 +87,7 @@ async def test_the_most_recently_used_worker_is_taken_first(stage):
 
 
 async def test_workers_of_another_generation_or_tenant_are_never_used(stage):
-    first = stage.submit()
-    await stage.ready(stage.actors[0])
-    await stage.answer(stage.actors[0])
-    await first
+    await stage.warm()
     for fields in (
         {"version": dataclasses.replace(scripted.VERSION, generation="g2")},
         {"version": dataclasses.replace(scripted.VERSION, code_sha256="two")},
@@ -258,10 +255,7 @@ async def test_a_launch_that_cannot_be_tried_refuses_the_call(stage):
 
 
 async def test_without_room_the_worker_idle_longest_is_evicted(stage):
-    first = stage.submit()
-    await stage.ready(stage.actors[0])
-    await stage.answer(stage.actors[0])
-    await first
+    await stage.warm()
     stage.launcher.room = False
     stage.submit(version=dataclasses.replace(scripted.VERSION, function_name="g"))
     assert stage.actors[0].killed
@@ -328,10 +322,7 @@ async def test_a_server_is_quiet_when_the_last_call_that_waited_is_withdrawn(sta
 
 async def test_idle_workers_are_reaped_when_their_time_is_up():
     stage = scripted.Stage(idle_ttl_s=0.01)
-    call = stage.submit()
-    await stage.ready(stage.actors[0])
-    await stage.answer(stage.actors[0])
-    await call
+    await stage.warm()
     await scripted.until(lambda: stage.actors[0].killed)
     await stage.close()
 
@@ -391,10 +382,7 @@ async def keep_busy(stage, condition):
 
 async def warm(stage):
     """Have one worker that served a call, and starts taken to last so long that no call is ever late."""
-    call = stage.submit()
-    await stage.ready(stage.actors[0])
-    await stage.answer(stage.actors[0])
-    await call
+    await stage.warm()
     stage.pool._starts.time.value = 0.05
 
 
@@ -430,13 +418,11 @@ async def test_workers_that_rest_now_and_then_are_enough(stage, monkeypatch):
     real = scaler.wants_more
     monkeypatch.setattr(scaler, "wants_more", lambda **state: asked.append((state["rested"], real(**state))) or False)
     async with asyncio.timeout(10):
-        while not asked:
+        while (True, False) not in asked:
             calls = [stage.submit(), stage.submit()]
             for call in calls:
                 await stage.answer(stage.actors[0])
                 await call
-            if (True, False) not in asked:
-                asked.clear()
 
 
 async def test_drain_waits_for_the_last_call(stage):
@@ -495,10 +481,7 @@ async def test_an_idle_worker_is_frozen_and_thawed_for_its_next_call(stage, monk
 
 async def test_a_busy_worker_is_never_frozen(stage, monkeypatch):
     monkeypatch.setattr(idle, "FREEZE_AFTER_S", 0.001)
-    first = stage.submit()
-    await stage.ready(stage.actors[0])
-    await stage.answer(stage.actors[0])
-    await first
+    await stage.warm()
     second = stage.submit()
     other = stage.submit()
     await scripted.until(lambda: len(stage.actors) == 2)  # when its patience has ended
@@ -552,10 +535,7 @@ async def test_an_idle_worker_that_ends_is_gone_at_once(stage):
 
 
 async def test_a_fast_function_gets_no_second_worker_while_the_first_is_as_quick_as_a_start(stage):
-    first = stage.submit()
-    await stage.ready(stage.actors[0])
-    await stage.answer(stage.actors[0])
-    await first
+    await stage.warm()
     calls = [stage.submit() for _ in range(3)]
     for _ in calls:
         await stage.answer(stage.actors[0])
@@ -565,10 +545,7 @@ async def test_a_fast_function_gets_no_second_worker_while_the_first_is_as_quick
 
 
 async def test_a_call_that_waited_as_long_as_a_start_takes_gets_a_worker_of_its_own(stage):
-    first = stage.submit()
-    await stage.ready(stage.actors[0])
-    await stage.answer(stage.actors[0])
-    await first
+    await stage.warm()
     stage.submit()
     waiting = stage.submit()
     assert len(stage.actors) == 1
@@ -579,10 +556,7 @@ async def test_a_call_that_waited_as_long_as_a_start_takes_gets_a_worker_of_its_
 
 
 async def test_calls_that_waited_for_a_worker_that_died_get_another_at_once(stage):
-    first = stage.submit()
-    await stage.ready(stage.actors[0])
-    await stage.answer(stage.actors[0])
-    await first
+    await stage.warm()
     dying, waiting = stage.submit(), stage.submit()
     await stage.request(stage.actors[0])
     stage.actors[0].exit(256)
@@ -795,10 +769,7 @@ async def test_a_worker_that_is_ready_when_its_exit_is_heard_is_given_no_call(st
 
 
 async def test_no_call_is_given_to_a_worker_that_is_about_to_end(stage):
-    first = stage.submit()
-    await stage.ready(stage.actors[0])
-    await stage.answer(stage.actors[0])
-    await first
+    await stage.warm()
     stage.actors[0].listener.process_doomed("its template ended")
     assert stage.actors[0].killed
     second = stage.submit()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import passer_by
 import pytest
 
 import runtime
@@ -105,18 +106,10 @@ async def test_a_file_of_a_newer_version_is_refused(tmp_path):
         sqlite.SqliteStore(tmp_path / "db")
 
 
-LOOKS = """
-import sqlite3, sys
-connection = sqlite3.connect(sys.argv[1])
-connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-connection.close()
-"""
-
-
 async def test_another_program_that_looks_into_the_file_does_not_take_the_log_away(tmp_path):
     one = sqlite.SqliteStore(tmp_path / "db")
     await one.commit([put("a")])  # the writer has its connection, too
-    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", LOOKS, str(tmp_path / "db")], check=True)
+    await passer_by.look_into(tmp_path / "db")
     assert (tmp_path / "db-wal").exists()
     one.close()
 
