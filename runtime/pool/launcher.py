@@ -178,7 +178,7 @@ class Launcher:
         )
 
     def _lost_mounter(self, zygote: str) -> None:
-        _log.warning("%s: the mounter of the zygote is gone, without which starts take longer", zygote)
+        _log.warning("%s: the mounter of the zygote is gone, and until there is another, starts take longer", zygote)
         self.blanks.let_go(zygote)
 
     def _make_blank(self, kind: blanks.Kind, listener: process.Listener) -> forked.Forked:

@@ -47,6 +47,10 @@ zygote.main(sys.argv[1:])
 """
 
 
+_MOUNTER_FDS = 3
+"""Its pidfd, its socket, its bell."""
+
+
 class _Worker:
     """What is known of a worker between its order and its end."""
 
@@ -176,12 +180,10 @@ class Spawner:
                 self._forget(slot).on_exit(status)
             case wire.SpawnFailed(slot, step, code, reason):
                 self._forget(slot).on_failed(step, code, reason)
-            case wire.ZygoteReady(missing, conflicts) if not self._ready.done() and len(fds) in {1, 4}:
-                self._zygote_fd = fds.pop(0)
-                if fds:
-                    pid = holding.pid_of(fds[0])
-                    end, bell = socket.socket(fileno=fds.pop(1)), fds.pop(1)
-                    self.mounter = mounting.Mounter(self._loop, pid, end, bell, self._drop_mounter)
+            case wire.MounterReady() if len(fds) == _MOUNTER_FDS:
+                self._take_mounter(fds)
+            case wire.ZygoteReady(missing, conflicts) if not self._ready.done() and len(fds) == 1:
+                self._zygote_fd = fds.pop()
                 self.missing = missing
                 self.conflicts = frozenset(conflicts.split())
                 self._ready.set_result(None)
@@ -190,6 +192,14 @@ class Spawner:
                 self._ready.set_exception(errors.IsolationError(f"the zygote failed at {step}: {name}: {reason}"))
             case _:
                 raise wire.WireError(f"{type(message).__name__} out of turn")
+
+    def _take_mounter(self, fds: list[int]) -> None:
+        if self.mounter is not None:  # it is gone, and we hear of the one in its place first
+            self.mounter.close()
+            self._drop_mounter()
+        pid = holding.pid_of(fds[0])
+        end, bell = socket.socket(fileno=fds.pop(1)), fds.pop(1)
+        self.mounter = mounting.Mounter(self._loop, pid, end, bell, self._drop_mounter)
 
     def _on_spawned(self, slot: int, fds: list[int]) -> None:
         worker = self._workers.get(slot)

@@ -18,6 +18,7 @@ another length, so many bytes of msgpack with the message less its last field, a
     supervisor -> zygote   Spawn   also to a template, which then answers as a zygote does
     supervisor -> template Touched once: what its copies are going to write to
     zygote -> supervisor   ZygoteReady | ZygoteFailed     once
+                           MounterReady  before ZygoteReady, where there are mounts, and for each that takes its place
                            Spawned | SpawnFailed   for each Spawn; after Spawned, one Exited
     supervisor -> mounter  Mount   what a blank with a gate is to see; the blank hears of that by its gate
 """
@@ -63,6 +64,7 @@ from runtime.wire.messages import (
     Invoke,
     Message,
     Mount,
+    MounterReady,
     Ready,
     Refused,
     Response,
@@ -108,6 +110,7 @@ __all__ = [
     "Invoke",
     "Message",
     "Mount",
+    "MounterReady",
     "Ready",
     "Refused",
     "Response",

@@ -72,10 +72,10 @@ class _Shape:
 
 
 def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
-    if len(names) > 1:
-        return operator.attrgetter(*names)
+    if not names:
+        return lambda _message: ()
     get = operator.attrgetter(*names)
-    return lambda message: (get(message),)
+    return get if len(names) > 1 else lambda message: (get(message),)
 
 
 _SHAPES: dict[type, _Shape] = {kind: _Shape(kind) for kind in get_args(Message)}

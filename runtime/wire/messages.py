@@ -184,7 +184,7 @@ class Mount:
 
 @dataclasses.dataclass(slots=True)
 class ZygoteReady:
-    """Zygote -> supervisor, once, with its pidfd as ancillary data, and those of its mounter: pidfd, socket, bell.
+    """Zygote -> supervisor, once, with its pidfd as ancillary data.
 
     ``missing`` names the controls it cannot give, with reasons.
     """
@@ -193,6 +193,13 @@ class ZygoteReady:
     missing: dict[str, str]
     conflicts: str = ""
     """Names of modules, separated by spaces: a function that brings one has no use of what was preloaded."""
+
+
+@dataclasses.dataclass(slots=True)
+class MounterReady:
+    """Zygote -> supervisor, for each mounter that it starts, with its pidfd, socket and bell as ancillary data."""
+
+    TAG: ClassVar[int] = 72
 
 
 @dataclasses.dataclass(slots=True)
@@ -252,7 +259,7 @@ GATE_LIMIT = 1024
 
 FromSupervisor: TypeAlias = Seal | Assign | Snap | Invoke
 FromWorker: TypeAlias = Confined | Refused | Ready | Snapped | InitError | Response | HandlerError | Chunk | End
-FromZygote: TypeAlias = ZygoteReady | ZygoteFailed | Spawned | SpawnFailed | Exited
+FromZygote: TypeAlias = ZygoteReady | ZygoteFailed | MounterReady | Spawned | SpawnFailed | Exited
 Message: TypeAlias = FromSupervisor | FromWorker | FromZygote | Spawn | Touched | Mount
 
 SUPERVISOR_MESSAGES: dict[int, type] = {kind.TAG: kind for kind in get_args(FromSupervisor)}

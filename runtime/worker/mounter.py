@@ -1,9 +1,9 @@
 """The mounter: a process beside the zygote that places functions' folders in the mount namespaces of sealed blanks.
 
 Mounts need privilege, and a blank that is sealed has none. The zygote may be forking for others just then, and the
-supervisor does not wait for locks of the kernel; so there is a process for it. It is forked by the zygote, dies with
-it, keeps the host's view of folders, and serves orders of the supervisor until its socket ends. It is woken by a
-*bell*, an eventfd, and not by the socket (see ``pool.mounting``).
+supervisor does not wait for locks of the kernel; so there is a process for it. It is forked by the zygote, which forks
+another where it is killed; it dies with the zygote, keeps the host's view of folders, and serves orders of the
+supervisor until its socket ends. It is woken by a *bell*, an eventfd, and not by the socket (see ``pool.mounting``).
 
 An order (``wire.Mount``) comes with a *gate*: one end of a socket pair, of which the blank has the other. Before the
 blank gave up its privileges it sent a descriptor of its mount namespace through it, once. The mounter takes that,
@@ -48,13 +48,13 @@ class _Dropped(Exception):
 
 
 def start(host_view: int) -> tuple[int, int, int]:
-    """Fork a mounter; return its pidfd, the supervisor's end of its socket, and its bell. Raises OSError."""
+    """Fork a mounter; return its pid, the supervisor's end of its socket, and its bell. Raises OSError."""
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     bell = os.eventfd(0)
     pid = kernel.fork()
     if pid:
         theirs.close()
-        return os.pidfd_open(pid), ours.detach(), bell
+        return pid, ours.detach(), bell
     try:
         _run(theirs.fileno(), bell, host_view)
     except BaseException as error:
@@ -64,6 +64,7 @@ def start(host_view: int) -> tuple[int, int, int]:
 
 
 def _run(control: int, bell: int, host_view: int) -> NoReturn:
+    _signal.set_wakeup_fd(-1)
     _signal.signal(signal.SIGCHLD, _signal.SIG_DFL)
     refused, kept = _refusal_of_layers(), _held() & _CAPABILITIES
     with open("/proc/self/comm", "w") as file:  # noqa: PTH123 - no Path in a zygote

@@ -185,13 +185,13 @@ class Zygote:
     """Descriptor of the zygote's own pid namespace."""
     wakeup: int = -1
     preloaded: preload.Preloaded | None = None
+    mounter_pid: int = 0
 
     def serve(self) -> None:
         """Serve until the control socket ends."""
         if self.setting.mode != "bare":
             self.own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._prepare()
-        mounters = () if self.setting.mode == "bare" else mounter.start(self.setting.host_view)
         self.wakeup, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _ignore)
@@ -200,9 +200,9 @@ class Zygote:
         poll.register(self.wakeup, select.POLLIN)
         conflicts = self.preloaded.conflicts if self.preloaded is not None else ()
         ready = wire.ZygoteReady(self.setting.absent, " ".join(sorted(conflicts)))
-        self._say_with_pidfd(ready, os.getpid(), *mounters)
-        for fd in mounters:
-            os.close(fd)
+        if self.setting.mode != "bare":
+            self._start_mounter()
+        self._say_with_pidfd(ready, os.getpid())
         while True:
             for fd, _event in poll.poll():
                 if fd == self.wakeup:
@@ -239,10 +239,29 @@ class Zygote:
     def _reap(self) -> None:
         for pid, status in kernel.ended():
             slot = self.workers.pop(pid, None)
-            if slot is not None:
+            if pid == self.mounter_pid:
+                self._lost_mounter(status)
+            elif slot is not None:
                 self._say(wire.Exited(slot, status))
         if self.own_pids < 0:
             self._kill_orphans()
+
+    def _start_mounter(self) -> None:
+        self.mounter_pid, end, bell = mounter.start(self.setting.host_view)
+        try:
+            self._say_with_pidfd(wire.MounterReady(), self.mounter_pid, end, bell)
+        finally:
+            os.close(end)
+            os.close(bell)
+
+    def _lost_mounter(self, status: int) -> None:
+        """Start another if it was killed, as by the OOM killer; one that ended by itself would do so again."""
+        self.mounter_pid = 0
+        if status == signal.SIGKILL:
+            try:
+                self._start_mounter()
+            except OSError as error:
+                sys.stderr.write(f"no other mounter can be had: {error}\n")
 
     def _kill_orphans(self) -> None:
         """Kill what dead workers started, where no pid namespace ended with them; what that leaves comes next."""

@@ -174,6 +174,30 @@ async def test_it_is_confined(rig):
         assert {*os.listdir(f"/proc/{pid}/fd")} == {"0", "1", "2", "3", "4", "5"}
 
 
+async def test_where_it_is_killed_another_takes_its_place_again_and_again():
+    async with sandbox_rig.rig(sandbox_rig.public(), ROOT_OR_USER) as one:
+        for _ in range(3):
+            mounter, process = one.spawner.mounter, psutil.Process(mounter_pid(one))
+            process.kill()
+            async with asyncio.timeout(sandbox_rig.DEADLINE):
+                while one.spawner.mounter in {mounter, None}:
+                    await asyncio.sleep(0)
+            assert type(await adopted(one, blank(one), {"code": str(one.code)})) is wire.Ready
+            others = psutil.Process(one.spawner.pid).children(recursive=True)
+            assert [each.pid for each in others if each.name() == "mounter"] == [mounter_pid(one)]
+            assert mounter_pid(one) != process.pid
+        assert one.lost == []
+
+
+async def test_where_it_ends_by_itself_none_takes_its_place():
+    async with sandbox_rig.rig(sandbox_rig.public(), ROOT_OR_USER) as one:
+        process = psutil.Process(mounter_pid(one))
+        process.terminate()
+        await sandbox_rig.gone([process.pid])
+        assert await (await one.worker()).run("result = 6 * 7") == 42  # the zygote has heard of it by then
+        assert one.spawner.mounter is None
+
+
 @pytest.mark.parametrize("how", ["killed", "closed"])
 async def test_when_it_ends_those_who_wait_for_it_end_and_the_zygote_serves_on(how):
     lost = []
@@ -190,7 +214,6 @@ async def test_when_it_ends_those_who_wait_for_it_end_and_the_zygote_serves_on(h
             async with asyncio.timeout(sandbox_rig.DEADLINE):
                 while not lost:
                     await asyncio.sleep(0)
-            assert one.spawner.mounter is None
         else:
             mounter.close()
             one.spawner.mounter = None
