@@ -123,7 +123,7 @@ async def test_the_end_of_the_supervisor_is_the_end_of_everything():
     sys.path.insert(0, {str(Path(sandbox_rig.__file__).parent)!r})
     import attacks, sandbox_rig
     async def main():
-        rig = sandbox_rig.Rig(pathlib.Path({str(folder)!r}), {mode!r})
+        rig = sandbox_rig.Rig(pathlib.Path({str(folder)!r}), {mode!r}, library={str(sandbox_rig.library())!r})
         rig.prepare()
         await rig.start()
         workers = [await rig.worker() for _ in range(10)]
