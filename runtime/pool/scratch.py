@@ -11,13 +11,14 @@ size. Images are sparse: together they may promise more than the disk holds, as 
 
 import asyncio
 import concurrent.futures
+import contextlib
 import errno
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from runtime.pool import loop_image, spares
+from runtime.pool import instance, kernel, loop_image, spares
 
 LIMIT = 2000
 """Images at a time; each costs 150 KB of kernel memory and a loop device."""
@@ -43,10 +44,10 @@ class Store:
     """The images of one supervisor. Use from one event loop; the work is done in threads."""
 
     def __init__(self, folder: Path, *, ready: int = 8, limit: int = LIMIT, reserve_bytes: int = RESERVE_BYTES) -> None:
-        """``folder``: on which file system the images lie. Raises OSError, saying why, where none can be made."""
+        """``folder``: where the images are to lie, apart. Raises OSError, saying why, where none can be made."""
         if shutil.which("mkfs.ext4") is None:
             raise OSError(errno.ENOENT, "mkfs.ext4 is not installed (package e2fsprogs)")
-        self._folder = folder
+        self._folder = _own(folder)
         self._limit = limit
         self._reserve_bytes = reserve_bytes
         self._living = 0
@@ -120,6 +121,8 @@ class Store:
         self._breakers.shutdown(wait=True)
         self._suspects.shutdown(wait=True)
         self._loops.close()
+        with contextlib.suppress(OSError):
+            self._folder.rmdir()
 
     def _of(self, size_mb: int, ready: int = 0) -> spares.Spares[loop_image.Image]:
         if size_mb not in self._spares:
@@ -161,6 +164,24 @@ class Store:
     def _free_bytes(self) -> int:
         statistics = os.statvfs(self._folder)
         return statistics.f_bavail * statistics.f_frsize
+
+
+def _own(folder: Path) -> Path:
+    """Return a new folder in ``folder``, and remove those of supervisors that were killed.
+
+    ext4 puts it into a part of the disk of its own. A file's inode is the first free one there, but without a journal
+    none that was freed during the last minutes: after a thousand images, to pass over those takes longer than to make
+    one.
+    """
+    for old in folder.iterdir():
+        if instance.is_name(old.name):
+            with contextlib.suppress(OSError):  # somebody put something there
+                old.rmdir()
+    with contextlib.suppress(OSError):  # another file system
+        kernel.spread_folders(folder)
+    own = folder / instance.name()
+    own.mkdir(mode=0o700, exist_ok=True)
+    return own
 
 
 def _renews(image: loop_image.Image) -> bool:

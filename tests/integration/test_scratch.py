@@ -12,9 +12,10 @@ import sys
 
 import pytest
 
-from runtime.pool import cgroups, kernel, loop_image, scratch
+from runtime.pool import cgroups, instance, kernel, loop_image, scratch
 
 MB = 1 << 20
+INODES_OF_A_GROUP = 8192
 
 pytestmark = [
     pytest.mark.root,
@@ -220,6 +221,36 @@ async def test_no_image_is_made_that_the_disk_could_not_hold(tmp_path):
     with pytest.raises(OSError, match="has no room for 1000 MB"):
         await take(store, 1000)
     store.close()
+
+
+async def test_the_images_lie_in_a_folder_of_their_own_while_there_are_some(tmp_path_factory):
+    parent = tmp_path_factory.mktemp("scratch")
+    left, strange, full = (parent / name for name in ("hotfork-1-1-1", "mine", "hotfork-2-2-2"))
+    for folder in (left, strange, full):
+        folder.mkdir()
+    (full / "file").touch()
+    store = scratch.Store(parent, ready=0)
+    own = parent / instance.name()
+    assert set(parent.iterdir()) == {own, strange, full}
+    assert not list(own.iterdir())
+    store.close()
+    assert set(parent.iterdir()) == {strange, full}
+
+
+async def test_ext4_puts_the_folders_of_one_whose_folders_are_spread_into_other_parts_of_the_disk(tmp_path_factory):
+    beside, apart = tmp_path_factory.mktemp("beside"), tmp_path_factory.mktemp("apart")
+    try:
+        kernel.spread_folders(apart)
+    except OSError as error:
+        pytest.skip(f"not on this file system: {error}")
+
+    def parts(parent):
+        folders = [parent / f"{number}" for number in range(16)]
+        for folder in folders:
+            folder.mkdir()
+        return len({folder.stat().st_ino // INODES_OF_A_GROUP for folder in folders})
+
+    assert parts(apart) > parts(beside)
 
 
 PROGRAM = """
