@@ -7,11 +7,8 @@ architecture.
 """
 
 import ctypes
-import fcntl
 import os
-import struct
 from collections.abc import Mapping
-from pathlib import Path
 
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
@@ -31,8 +28,6 @@ _FSCONFIG_CMD_CREATE = 6
 _FSCONFIG_CMD_RECONFIGURE = 7
 _FSPICK_EMPTY_PATH = 8
 _CLOEXEC = 1
-_GETFLAGS, _SETFLAGS = 0x80086601, 0x40086602
-_TOPDIR = 0x20000
 _SCHED_SETATTR, _SCHED_GETATTR = {"x86_64": (314, 315), "aarch64": (274, 275)}.get(os.uname().machine, (-1, -1))
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -78,16 +73,6 @@ def remount(mount: int) -> None:
 def syncfs(fd: int) -> None:
     """Write out what waits to be written of the filesystem that ``fd``, which is not O_PATH, lies on."""
     _check("syncfs", _libc.syncfs(fd))
-
-
-def spread_folders(folder: Path) -> None:
-    """Have ext4 put each new folder in ``folder`` somewhere else, not beside it: see chattr(1), attribute T."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        (flags,) = struct.unpack("i", fcntl.ioctl(fd, _GETFLAGS, bytes(4)))
-        fcntl.ioctl(fd, _SETFLAGS, struct.pack("i", flags | _TOPDIR))
-    finally:
-        os.close(fd)
 
 
 def sched_setattr(pid: int, attributes: bytes) -> None:

@@ -57,6 +57,8 @@ _GAP = 1 << 16
 # linux/fs.h
 _FITRIM = 0xC0185879
 _WHOLE = struct.pack("QQQ", 0, (1 << 64) - 1, 0)
+_GETFLAGS, _SETFLAGS = 0x80086601, 0x40086602
+_TOPDIR = 0x20000
 # linux/loop.h
 _LOOP_CTL_GET_FREE = 0x4C82
 _LOOP_CONFIGURE = 0x4C0A
@@ -138,6 +140,16 @@ class Image:
     def disk_bytes(self) -> int:
         """Return how much of the disk it takes now."""
         return os.fstat(self.file).st_blocks * 512
+
+
+def spread_folders(folder: Path) -> None:
+    """Have ext4 put each new folder in ``folder`` somewhere else, not beside it: see chattr(1), attribute T."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        (flags,) = struct.unpack("i", fcntl.ioctl(fd, _GETFLAGS, bytes(4)))
+        fcntl.ioctl(fd, _SETFLAGS, struct.pack("i", flags | _TOPDIR))
+    finally:
+        os.close(fd)
 
 
 def make(loops: Loops, folder: Path, template: Template) -> Image:

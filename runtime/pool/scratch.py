@@ -18,7 +18,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from runtime.pool import instance, kernel, loop_image, spares
+from runtime.pool import instance, loop_image, spares
 
 LIMIT = 2000
 """Images at a time; each costs 150 KB of kernel memory and a loop device."""
@@ -169,6 +169,8 @@ class Store:
 def _own(folder: Path) -> Path:
     """Return a new folder in ``folder``, and remove those of supervisors that were killed.
 
+    Those were there before us: a state folder is one supervisor's at a time.
+
     ext4 puts it into a part of the disk of its own. A file's inode is the first free one there, but without a journal
     none that was freed during the last minutes: after a thousand images, to pass over those takes longer than to make
     one.
@@ -178,7 +180,7 @@ def _own(folder: Path) -> Path:
             with contextlib.suppress(OSError):  # somebody put something there
                 old.rmdir()
     with contextlib.suppress(OSError):  # another file system
-        kernel.spread_folders(folder)
+        loop_image.spread_folders(folder)
     own = folder / instance.name()
     own.mkdir(mode=0o700, exist_ok=True)
     return own

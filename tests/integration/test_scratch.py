@@ -240,7 +240,7 @@ async def test_the_images_lie_in_a_folder_of_their_own_while_there_are_some(tmp_
 async def test_ext4_puts_the_folders_of_one_whose_folders_are_spread_into_other_parts_of_the_disk(tmp_path_factory):
     beside, apart = tmp_path_factory.mktemp("beside"), tmp_path_factory.mktemp("apart")
     try:
-        kernel.spread_folders(apart)
+        loop_image.spread_folders(apart)
     except OSError as error:
         pytest.skip(f"not on this file system: {error}")
 
